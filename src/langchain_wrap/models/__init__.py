@@ -1,0 +1,1 @@
+"""Built-in models: each an ordinary custom LLM on the public contract."""

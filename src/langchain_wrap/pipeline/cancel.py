@@ -1,0 +1,58 @@
+"""Cancelling: one token, shared by the caller, the pipeline and the model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Cancelled(Exception):
+    """Inside the pipeline: the token of this call has been cancelled."""
+
+
+class CancelToken:
+    """Says that nobody wants the result any more; safe to use from any thread.
+
+    A model's method that has a parameter `cancel` is given the token of its call. It can look at
+    `cancelled` between two steps, `wait` instead of sleeping, or have a function called.
+    """
+
+    __slots__ = ("_callbacks", "_event", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._event = threading.Event()
+        self._callbacks: list[Callable[[], object]] = []
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the call has been cancelled; it never goes back to False."""
+        return self._event.is_set()
+
+    def cancel(self) -> None:
+        """Cancel the call; only the first time has an effect."""
+        with self._lock:
+            if self._event.is_set():
+                return
+            self._event.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block for at most `timeout` seconds; return whether the call was cancelled."""
+        return self._event.wait(timeout)
+
+    def add_callback(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once, by the thread that cancels; at once if that was before."""
+        with self._lock:
+            if not self._event.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+    def remove_callback(self, callback: Callable[[], object]) -> None:
+        """Forget `callback`; no error where it is not known."""
+        with self._lock:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)

@@ -1,0 +1,232 @@
+"""A generation: one prompt's way through the stages, from admission to the last chunk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.outputs import GenerationChunk
+from langchain_core.rate_limiters import BaseRateLimiter
+
+from langchain_wrap.pipeline.batching import Ticket, TicketReader
+from langchain_wrap.pipeline.cancel import Cancelled, CancelToken
+from langchain_wrap.pipeline.facts import Facts
+from langchain_wrap.pipeline.gate import Gate, Visit
+from langchain_wrap.pipeline.reader import GRACE, Reader
+from langchain_wrap.pipeline.retry import Retries
+from langchain_wrap.pipeline.shell import Shell
+from langchain_wrap.pipeline.source import Method, SourceCall
+from langchain_wrap.pipeline.stop import StopFilter
+from langchain_wrap.pipeline.timeout import Expired, Patience, Timeout
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One prompt, and how it is to be completed."""
+
+    owner: str
+    prompt: str
+    stop: tuple[str, ...]
+    include_stop: bool
+    parameters: Mapping[str, Any]
+    method: Method
+    function: Callable[..., Any]
+    gate: Gate
+    submit: Callable[[list[Request], Shell], list[Ticket]]
+    """Queues requests for a batch method as one unit."""
+    timeout: Timeout
+    max_retries: int
+    rate_limiter: BaseRateLimiter | None
+    run_manager: Callable[[], Any] = lambda: None
+    """Makes what is handed to a method that asks for a run manager."""
+    on_retry: Callable[[Any], Any] | None = None
+    cancel: CancelToken = field(default_factory=CancelToken)
+    ticket: Ticket | None = None
+    """The place in the queue of a batch method, where it was taken with others."""
+
+    @property
+    def handed_stop(self) -> tuple[str, ...]:
+        """The stops that the method is told of; none, if the stop is to stay in the text."""
+        return () if self.include_stop else self.stop
+
+
+class Generation:
+    """Yields the chunks of one completion, one `next` at a time.
+
+    After the end, `text` and `facts` tell of the whole.
+    """
+
+    def __init__(self, request: Request, shell: Shell) -> None:
+        self._request = request
+        self._shell = shell
+        self._waiter = shell.waiter()
+        self._patience = Patience(request.timeout)
+        self._retries = Retries(request.max_retries)
+        self._filter = (
+            StopFilter(request.stop, include_stop=request.include_stop) if request.stop else None
+        )
+        self._reader: Reader | None = None
+        self._attempt = CancelToken()
+        self._ready: deque[GenerationChunk] = deque()
+        self._held: GenerationChunk | None = None
+        self._started = False
+        self._over = False
+        self._texts: list[str] = []
+        self._deltas: GenerationChunk | None = None
+        self.facts = Facts()
+        request.cancel.add_callback(self._interrupt)
+
+    async def next(self) -> GenerationChunk | None:
+        """Return the next chunk that can go out, or None at the end.
+
+        Raises:
+            ModelTimeoutError: A timeout has passed.
+            Cancelled: The request was cancelled.
+            Exception: What the author's method has raised.
+        """
+        while not self._ready:
+            if self._over:
+                return None
+            chunk = await self._pull()
+            if chunk is None:
+                await self._finish()
+            else:
+                self._take(chunk)
+                if self._filter is not None and self._filter.hit is not None:
+                    self.facts.conclude(finish_reason="stop", stop_reason=self._filter.hit)
+                    await self._finish()
+        chunk = self._ready.popleft()
+        self._texts.append(chunk.text)
+        return chunk
+
+    async def close(self, grace: float) -> None:
+        """End the source, wherever it is; wait at most `grace` seconds for it."""
+        self._over = True
+        self._ready.clear()
+        self._request.cancel.remove_callback(self._interrupt)
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close(grace)
+
+    def result(self) -> GenerationChunk:
+        """Return what has gone out so far as one chunk, with all that is known about it."""
+        info = dict(self._deltas.generation_info or {}) if self._deltas is not None else {}
+        info.update(self.facts.deliver() or {})
+        return GenerationChunk(text="".join(self._texts), generation_info=info or None)
+
+    def _interrupt(self) -> None:
+        self._attempt.cancel()
+        self._waiter.wake()
+
+    async def _pull(self) -> GenerationChunk | None:
+        while True:
+            try:
+                if self._request.cancel.cancelled:
+                    raise Cancelled
+                if self._reader is None:
+                    self._reader = await self._open()
+                chunk = await self._reader.next(self._patience.deadline, self._request.cancel)
+            except Exception as error:
+                await self._recover(error)
+                continue
+            if chunk is not None:
+                self._patience.received()
+                self._started = self._started or bool(chunk.text)
+            return chunk
+
+    async def _open(self) -> Reader:
+        request, shell = self._request, self._shell
+        if request.rate_limiter is not None:
+            await shell.settle(shell.acquire(request.rate_limiter))
+        if request.method.gives == "list":
+            ticket, request.ticket = request.ticket, None
+            self._patience.called()
+            return TicketReader(ticket or request.submit([request], shell)[0], self._waiter)
+        if not await request.gate.enter(self._waiter, self._patience.total, request.cancel):
+            raise Expired
+        visit = Visit(request.gate)
+        try:
+            call = SourceCall(
+                request.owner,
+                request.method,
+                request.function,
+                request.prompt,
+                request.handed_stop,
+                request.parameters,
+                self._attempt,
+                request.run_manager(),
+            )
+            self._patience.called()
+            return shell.open(call, visit, self._waiter, bounded=self._patience.bounded)
+        except BaseException:
+            visit.end()
+            raise
+
+    async def _recover(self, error: Exception) -> None:
+        """Prepare the next attempt, or raise."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close(0)
+        if isinstance(error, Expired):
+            error = self._patience.error(f"{self._request.owner}.{self._request.method.name}()")
+        if isinstance(error, Cancelled) or self._started or self._patience.is_over:
+            raise error
+        wait = self._retries.next_wait(error)
+        if wait is None:
+            raise error
+        if self._request.on_retry is not None:
+            await self._shell.settle(self._request.on_retry(self._retries.state))
+        if not await self._pause(wait):
+            raise error
+        self._retries.again()
+        self._attempt = CancelToken()
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; False if the whole call's time is over before."""
+        deadline = self._patience.pause(seconds)
+        await self._waiter.until(lambda: False, deadline, self._request.cancel)
+        return not self._patience.is_over
+
+    def _take(self, chunk: GenerationChunk) -> None:
+        """Pass a chunk of the model through facts and stop filter to what is ready."""
+        info = chunk.generation_info
+        delta = self.facts.take(info) if info else None
+        text = chunk.text if self._filter is None else self._filter.feed(chunk.text)
+        if not text and not delta:
+            return
+        if text is not chunk.text or delta is not info or type(chunk) is not GenerationChunk:
+            chunk = GenerationChunk(text=text, generation_info=delta)
+        if delta:
+            carried = GenerationChunk(text="", generation_info=delta)
+            self._deltas = carried if self._deltas is None else self._deltas + carried
+        if self._held is not None:
+            self._ready.append(self._held)
+            self._held = None
+        # A finish reason says that this is the last text; the facts that may still follow
+        # (usage) belong on it, so it waits for the end, which is near.
+        if info and info.get("finish_reason"):
+            self._held = chunk
+        else:
+            self._ready.append(chunk)
+
+    async def _finish(self) -> None:
+        """End the completion: release what was held back, and report the facts once."""
+        self._over = True
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close(GRACE)
+        held, self._held = self._held, None
+        text = self._filter.flush() if self._filter is not None else ""
+        if text:
+            if held is not None:
+                self._ready.append(held)
+            held = GenerationChunk(text=text)
+        if held is None and self._ready:
+            held = self._ready.pop()
+        if held is None and (self.facts.undelivered or not self._texts):
+            held = GenerationChunk(text="")
+        if held is not None:
+            info = {**(held.generation_info or {}), **(self.facts.deliver() or {})}
+            self._ready.append(GenerationChunk(text=held.text, generation_info=info or None))

@@ -1,0 +1,354 @@
+"""A plan: what one call of `LLM` asks for, and the runs that carry it out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import BaseCallbackManager, Callbacks
+from langchain_core.runnables import RunnableConfig
+
+from langchain_wrap.pipeline import cache
+from langchain_wrap.pipeline.batching import Group, Ticket
+from langchain_wrap.pipeline.cancel import Cancelled
+from langchain_wrap.pipeline.generation import Generation, Request
+from langchain_wrap.pipeline.identity import canonical, describe
+from langchain_wrap.pipeline.run import Outcome, Run
+from langchain_wrap.pipeline.secrets import redact, secret_values
+from langchain_wrap.pipeline.shell import Shell
+from langchain_wrap.pipeline.signature import Signature
+from langchain_wrap.pipeline.source import Method, choose
+from langchain_wrap.pipeline.stop import merge_stops
+from langchain_wrap.pipeline.timeout import Timeout
+
+if TYPE_CHECKING:
+    from langchain_wrap.llm import LLM
+
+try:  # a private name: without it, invoke does not stream to astream_events and LangGraph
+    from langchain_core.tracers._streaming import _StreamingCallbackHandler as StreamingHandler
+except ImportError:  # pragma: no cover
+    StreamingHandler = None  # type: ignore[assignment,misc]
+
+DEFAULT_PARALLEL = 64
+"""How many prompts of a batch run at once where nothing else is said."""
+
+_TOO_LARGE_FOR_TRACES = frozenset({"tools", "functions", "messages", "response_format"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who is told of one prompt's run."""
+
+    callbacks: Callbacks = None
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    run_name: str | None = None
+    run_id: uuid.UUID | None = None
+
+    @classmethod
+    def of(cls, config: RunnableConfig) -> Listener:
+        """Return the listener that a runnable's config names."""
+        return cls(
+            callbacks=config.get("callbacks"),
+            tags=config.get("tags"),
+            metadata=config.get("metadata"),
+            run_name=config.get("run_name"),
+            run_id=config.get("run_id"),
+        )
+
+    @classmethod
+    def spread(cls, count: int, callbacks: Any, run_id: Any, **options: Any) -> list[Listener]:
+        """Return a listener for each prompt of `generate`, which takes values or lists of them.
+
+        Raises:
+            ValueError: A list has another length than the list of prompts.
+        """
+        each = (
+            isinstance(callbacks, list)
+            and bool(callbacks)
+            and (callbacks[0] is None or isinstance(callbacks[0], list | BaseCallbackManager))
+        )
+        if each:
+            options["callbacks"] = callbacks
+            for name, value in options.items():
+                if value is not None and not (isinstance(value, list) and len(value) == count):
+                    raise ValueError(
+                        f"{name} must be a list of the same length as prompts ({count}), "
+                        "because callbacks is a list with an entry for each prompt"
+                    )
+            columns = {name: value or [None] * count for name, value in options.items()}
+        else:
+            columns = {name: [value] * count for name, value in options.items()}
+            columns["callbacks"] = [callbacks] * count
+        if isinstance(run_id, list):
+            if len(run_id) != count:
+                raise ValueError(f"{len(run_id)} run_id's were given for {count} prompts")
+            columns["run_id"] = run_id
+        else:
+            columns["run_id"] = [run_id] + [None] * (count - 1)
+        return [
+            cls(**{name: column[index] for name, column in columns.items()})
+            for index in range(count)
+        ]
+
+
+class Plan:
+    """One call of `LLM`: its prompts share stops, parameters and the model's configuration.
+
+    Args:
+        llm: The model.
+        shell: The caller's side.
+        stop: The call's own stops.
+        parameters: The call's own parameters.
+        streamed: Whether the caller reads chunk by chunk.
+        without: A method that must not serve the call, because it is the one being derived.
+
+    Raises:
+        TypeError: The author's method does not take a parameter.
+        ValueError: A stop is empty.
+    """
+
+    def __init__(
+        self,
+        llm: LLM,
+        shell: Shell,
+        *,
+        stop: object = None,
+        parameters: Mapping[str, Any],
+        streamed: bool = False,
+        without: str = "",
+    ) -> None:
+        self._llm = llm
+        self._shell = shell
+        self._call_stop = stop
+        self._stop = tuple(merge_stops(llm.stop, stop))
+        self._parameters = parameters
+        self._streamed = streamed
+        self._owner = type(llm).__name__
+        self._methods: Collection[str] = llm._implemented - {without}
+        self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
+        self._timeout = Timeout.of(llm.timeout)
+        self._groups: dict[str, Group] = {}
+        self._cache = cache.resolve(llm.cache)
+        self._cache_key = ""
+        self._fields: dict[str, Any] = {}
+        if self._cache is not None:
+            self._fields = llm._described_fields()
+            self._configuration = llm._wrap_live.configuration.read(self._fields)
+            self._cache_key = self._make_cache_key()
+
+    def request(self, prompt: str, *, streamed: bool) -> Request:
+        """Return the request for one prompt."""
+        method = choose(self._methods, streamed=streamed, is_async=self._shell.is_async)
+        function = getattr(self._llm, method.name)
+        Signature.of(function).check(f"{self._owner}.{method.name}()", self._parameters)
+        retries = self._llm.max_retries
+        return Request(
+            owner=self._owner,
+            prompt=prompt,
+            stop=self._stop,
+            include_stop=self._llm.include_stop,
+            parameters=self._parameters,
+            method=method,
+            function=function,
+            gate=self._gate,
+            submit=self._submit,
+            timeout=self._timeout,
+            max_retries=retries if isinstance(retries, int) else 0,
+            rate_limiter=self._llm.rate_limiter,
+        )
+
+    def generation(self, prompt: str) -> Generation:
+        """Return the generation for one prompt, without callbacks."""
+        return Generation(self.request(prompt, streamed=self._streamed), self._shell)
+
+    def run(
+        self, prompt: str, listener: Listener, *, batch_size: int = 1, twin: Outcome | None = None
+    ) -> Run:
+        """Return the run for one prompt."""
+        llm = self._llm
+        invocation = redact({**llm._params(), "stop": self._call_stop, **self._parameters})
+        traced = {k: v for k, v in invocation.items() if k not in _TOO_LARGE_FOR_TRACES}
+        manager: Any = self._shell.manager.configure(
+            listener.callbacks,
+            llm.callbacks,
+            llm.verbose,
+            listener.tags,
+            llm.tags,
+            {**redact(listener.metadata or {}), **self._tracing_metadata()},
+            llm.metadata,
+            langsmith_inheritable_metadata=traced,
+        )
+        begin = partial(
+            manager.on_llm_start,
+            llm._serialized,
+            [prompt],
+            invocation_params=invocation,
+            options={"stop": self._call_stop},
+            name=listener.run_name,
+            run_id=listener.run_id,
+            batch_size=batch_size,
+        )
+        entry = None
+        if self._cache is not None:
+            entry = cache.CacheEntry(self._cache, prompt, self._cache_key)
+        return Run(
+            self.request(prompt, streamed=self._streamed or _streams(manager.handlers)),
+            self._shell,
+            begin,
+            entry=entry,
+            twin=twin,
+            secrets=self._secrets,
+        )
+
+    async def complete(
+        self,
+        prompts: Sequence[str],
+        listeners: Sequence[Listener],
+        *,
+        limit: int | None = None,
+        keep_errors: bool = False,
+    ) -> list[Outcome]:
+        """Complete prompts side by side, at most `limit` at once; outcomes in order.
+
+        Equal prompts are sent to the model once, if there is a cache.
+
+        Raises:
+            Exception: The first error, unless `keep_errors`.
+        """
+        pairs = list(zip(prompts, listeners, strict=True))
+        leaders: dict[str, int] = {}
+        runs: dict[int, Run] = {}
+        for index, (prompt, listener) in enumerate(pairs):
+            if self._cache is None or leaders.setdefault(prompt, index) == index:
+                runs[index] = self.run(prompt, listener, batch_size=len(pairs))
+        await self._gather(list(runs.values()), limit, keep_errors=keep_errors)
+        twins: list[Run] = []
+        for index, (prompt, listener) in enumerate(pairs):
+            if index not in runs:
+                twin = runs[leaders[prompt]].outcome
+                runs[index] = self.run(prompt, listener, batch_size=len(pairs), twin=twin)
+                twins.append(runs[index])
+        await self._gather(twins, limit, keep_errors=keep_errors)
+        self.settle()
+        return [runs[index].outcome for index in range(len(pairs))]
+
+    def settle(self) -> None:
+        """Note which fields the model has changed itself (see `identity.Configuration`)."""
+        if self._cache is not None:
+            now = self._llm._described_fields()
+            self._llm._wrap_live.configuration.after(self._fields, now, self._configuration)
+
+    async def _gather(self, runs: list[Run], limit: int | None, *, keep_errors: bool) -> None:
+        if not runs:
+            return
+        most = limit or self._llm.concurrency or DEFAULT_PARALLEL
+        if limit is not None and self._llm.concurrency is not None:
+            most = min(limit, self._llm.concurrency)
+        in_lists = [run for run in runs if run.request.method.gives == "list"]
+        if not in_lists:
+            await self._side_by_side([run.drain for run in runs], runs, most, keep_errors)
+            return
+        size = limit or len(runs)
+        for begin in range(0, len(runs), size):
+            await self._as_one_list(runs[begin : begin + size], keep_errors)
+
+    async def _as_one_list(self, runs: list[Run], keep_errors: bool) -> None:
+        """Complete prompts by a batch method: a caller's list is one unit."""
+        await self._side_by_side([run.start for run in runs], runs, 1, keep_errors)
+        waiting = [run.request for run in runs if run.needs_model]
+        if waiting and waiting[0].rate_limiter is None:
+            for request, ticket in zip(waiting, self._submit_or_fail(waiting), strict=True):
+                request.ticket = ticket
+        most = len(runs) if self._shell.is_async else 1
+        await self._side_by_side([run.finish for run in runs], runs, most, keep_errors)
+
+    async def _side_by_side(
+        self, steps: Sequence[Any], runs: list[Run], most: int, keep_errors: bool
+    ) -> None:
+        def stop() -> None:
+            for run in runs:
+                run.request.cancel.cancel()
+
+        async def guarded(step: Any, run: Run) -> None:
+            try:
+                await step()
+            except Cancelled:
+                pass
+            except Exception as error:
+                run.outcome.error = error
+                if not keep_errors:
+                    raise
+
+        jobs = [partial(guarded, step, run) for step, run in zip(steps, runs, strict=True)]
+        try:
+            await self._shell.gather(jobs, most, stop)
+        except BaseException as error:
+            stop()
+            # After an interrupt of a sync caller, worker threads may still drive their runs.
+            if isinstance(error, Exception) or self._shell.is_async or most <= 1:
+                for run in runs:
+                    await run.close()
+            raise
+
+    def _submit_or_fail(self, requests: list[Request]) -> list[Ticket]:
+        try:
+            return self._submit(requests, self._shell)
+        except Exception as error:
+            tickets = [Ticket(request.prompt, self._group(request)) for request in requests]
+            for ticket in tickets:
+                ticket.fail(error)
+            return tickets
+
+    def _submit(self, requests: list[Request], shell: Shell) -> list[Ticket]:
+        batcher = self._llm._wrap_live.batcher(
+            requests[0].method, self._gate, self._llm.max_batch_size, is_async=shell.is_async
+        )
+        tickets = [Ticket(request.prompt, self._group(request)) for request in requests]
+        batcher.submit(tickets)
+        return tickets
+
+    def _group(self, request: Request) -> Group:
+        method: Method = request.method
+        if method.name not in self._groups:
+            key = canonical([request.handed_stop, _raw(self._parameters)])
+            self._groups[method.name] = Group(
+                self._owner, method, request.function, request.handed_stop, self._parameters, key
+            )
+        return self._groups[method.name]
+
+    def _make_cache_key(self) -> str:
+        llm = self._llm
+        return canonical(
+            {
+                "class": f"{type(llm).__module__}.{type(llm).__qualname__}",
+                "params": describe(redact(llm._params())) if llm._names_itself else None,
+                "fields": self._configuration,
+                "stop": self._stop,
+                "include_stop": llm.include_stop,
+                "call": describe(self._parameters),
+            }
+        )
+
+    def _tracing_metadata(self) -> dict[str, Any]:
+        describe_for_tracing = getattr(self._llm, "_get_ls_params_with_defaults", None)
+        if describe_for_tracing is None:
+            return {}
+        return dict(describe_for_tracing(stop=self._call_stop, **self._parameters))
+
+    def _secrets(self) -> Iterator[str]:
+        yield from secret_values(self._parameters)
+        for name in type(self._llm).model_fields:
+            yield from secret_values(getattr(self._llm, name, None), name)
+
+
+def _streams(handlers: Sequence[object]) -> bool:
+    return StreamingHandler is not None and any(isinstance(h, StreamingHandler) for h in handlers)
+
+
+def _raw(parameters: Mapping[str, Any]) -> list[Any]:
+    """Describe parameters for grouping, secrets told apart; this never leaves the process."""
+    return [describe(dict(parameters)), sorted(secret_values(dict(parameters)))]

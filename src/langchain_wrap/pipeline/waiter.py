@@ -1,0 +1,200 @@
+"""Waiting, in a thread or in an event loop, and being woken from anywhere.
+
+This is the one file in which a thread reaches an event loop. Every place that can wait (gate,
+channel, batch, pause) waits through a `Waiter`, so each is written once for both shells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from langchain_wrap.pipeline.cancel import Cancelled, CancelToken
+
+T = TypeVar("T")
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine whose waits all block: it is over after one step."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine of the sync shell has suspended; this is a bug")
+
+
+class Waiter(ABC):
+    """A place for one party to wait at; a wake-up before the wait is not lost."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Wake the waiting party, now or at its next wait; from any thread."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget earlier wake-ups."""
+
+    @abstractmethod
+    async def wait(self, timeout: float | None) -> None:
+        """Wait to be woken, for at most `timeout` seconds."""
+
+    @abstractmethod
+    async def breathe(self) -> None:
+        """Let others have a turn where turns are shared."""
+
+    async def until(
+        self,
+        ready: Callable[[], object],
+        deadline: float | None = None,
+        cancel: CancelToken | None = None,
+    ) -> bool:
+        """Wait until `ready()` is true or the monotonic `deadline` has passed; return which.
+
+        Whoever changes what `ready` looks at must call `wake` afterwards.
+
+        Raises:
+            Cancelled: `cancel` was cancelled (and its callbacks woke this waiter).
+        """
+        while True:
+            self.reset()
+            if ready():
+                return True
+            if cancel is not None and cancel.cancelled:
+                raise Cancelled
+            if deadline is None:
+                await self.wait(None)
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            await self.wait(left)
+
+
+class SyncWaiter(Waiter):
+    """Blocks the thread that waits."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wake(self) -> None:
+        if not self._event.is_set():
+            self._event.set()
+
+    def reset(self) -> None:
+        self._event.clear()
+
+    async def wait(self, timeout: float | None) -> None:
+        self._event.wait(timeout)
+
+    async def breathe(self) -> None:
+        pass
+
+
+class AsyncWaiter(Waiter):
+    """Suspends a task of the running event loop."""
+
+    __slots__ = ("_future", "_lock", "_loop", "_mailbox", "_woken")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._mailbox = _Mailbox.of(self._loop)
+        self._lock = threading.Lock()
+        self._woken = False
+        self._future: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        with self._lock:
+            if self._woken:
+                return
+            self._woken = True
+            waiting = self._future is not None
+        if waiting:
+            self._mailbox.post(self)
+
+    def reset(self) -> None:
+        self._woken = False
+
+    async def wait(self, timeout: float | None) -> None:
+        with self._lock:
+            if self._woken:
+                return
+            self._future = future = self._loop.create_future()
+        timer = None if timeout is None else self._loop.call_later(timeout, self.resolve)
+        try:
+            await future
+        finally:
+            self._future = None
+            if timer is not None:
+                timer.cancel()
+
+    async def breathe(self) -> None:
+        await asyncio.sleep(0)
+
+    def resolve(self) -> None:
+        """End the wait; only in the loop's own thread."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
+class _Mailbox:
+    """Wake-ups for one event loop: many at once cost a single call into the loop.
+
+    `call_soon_threadsafe` writes to a pipe and gives up the interpreter lock; with 64 streams at
+    work, a call for each token made the threads trip over each other.
+    """
+
+    _boxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox] = (
+        weakref.WeakKeyDictionary()
+    )
+    _boxes_lock = threading.Lock()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._lock = threading.Lock()
+        self._posted: list[AsyncWaiter] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Mailbox:
+        with cls._boxes_lock:
+            box = cls._boxes.get(loop)
+            if box is None:
+                box = cls._boxes[loop] = cls(loop)
+            return box
+
+    def post(self, waiter: AsyncWaiter) -> None:
+        with self._lock:
+            self._posted.append(waiter)
+            if len(self._posted) > 1:
+                return
+        loop = self._loop()
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:  # the loop is closed, so nobody waits in it any more
+            self._posted.clear()
+
+    def _deliver(self) -> None:
+        with self._lock:
+            posted, self._posted = self._posted, []
+        for waiter in posted:
+            waiter.resolve()
+
+
+def _after_fork() -> None:
+    _Mailbox._boxes_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
