@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self, cast
 
+from langchain_core.language_models import llms
 from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.language_models.llms import LLM as CoreLLM
-from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import GenerationChunk, LLMResult, RunInfo
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
@@ -40,15 +39,15 @@ from langchain_wrap.pipeline.timeout import Timeout
 from langchain_wrap.pipeline.waiter import run_sync
 
 
-class LLM(CoreLLM):
-    """A custom LLM: implement one method, whichever fits the model; the rest is derived from it.
+class LLM(llms.LLM):
+    r"""A custom LLM: implement one method, whichever fits the model; the rest is derived from it.
 
     | method | kind of model |
     | --- | --- |
     | `_call(prompt, stop, run_manager, **kwargs) -> str` | blocking function |
     | `_acall(...)` | coroutine |
-    | `_stream(...) -> Iterator[GenerationChunk \\| str]` | blocking generator |
-    | `_astream(...) -> AsyncIterator[GenerationChunk \\| str]` | async generator |
+    | `_stream(...) -> Iterator[GenerationChunk \| str]` | blocking generator |
+    | `_astream(...) -> AsyncIterator[GenerationChunk \| str]` | async generator |
     | `_batch(prompts, stop, **kwargs) -> list[str]` | faster on many prompts at once |
     | `_abatch(...)` | the same as a coroutine |
 
@@ -314,7 +313,9 @@ class LLM(CoreLLM):
         return {**json, "kwargs": redact(json["kwargs"])} if "kwargs" in json else json
 
     def __str__(self) -> str:
-        return f"\033[1m{type(self).__name__}\033[0m\nParams: {redact(dict(self._identifying_params))}"
+        return (
+            f"\033[1m{type(self).__name__}\033[0m\nParams: {redact(dict(self._identifying_params))}"
+        )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -334,6 +335,14 @@ class LLM(CoreLLM):
         """The names of the contract's methods that the author has written."""
         return _implemented_by(type(self))
 
+    def _method(self, name: str) -> Callable[..., Any]:
+        """Return the author's method of that name."""
+        return cast("Callable[..., Any]", getattr(self, name))
+
+    def _label(self, name: str) -> str:
+        """Return what an error message calls that method."""
+        return f"{type(self).__name__}.{name}()"
+
     @property
     def _names_itself(self) -> bool:
         return type(self)._identifying_params is not LLM._identifying_params
@@ -345,16 +354,14 @@ class LLM(CoreLLM):
         }
 
     def _params(self) -> builtins.dict[str, Any]:
-        if type(self).dict is BaseLLM.dict:
+        if type(self).dict is llms.BaseLLM.dict:
             return self.asdict()
         return self._dict_for_compat()  # the author overrides the method that asdict replaced
 
     def _derived(
         self, name: str, shell: Shell, prompt: str, stop: Any, kwargs: Any, streamed: bool = False
     ) -> Generation:
-        plan = Plan(
-            self, shell, stop=stop, parameters=kwargs, streamed=streamed, without=name
-        )
+        plan = Plan(self, shell, stop=stop, parameters=kwargs, streamed=streamed, without=name)
         return plan.generation(prompt)
 
     @model_validator(mode="before")
@@ -396,7 +403,7 @@ class LLM(CoreLLM):
 
 
 _BASE_FIELDS = frozenset(LLM.model_fields)
-_CORE_FIELDS = frozenset(CoreLLM.model_fields)
+_CORE_FIELDS = frozenset(llms.LLM.model_fields)
 
 
 @lru_cache(maxsize=1024)

@@ -71,18 +71,18 @@ class Ticket:
 class Group:
     """What prompts must have in common to go into one call of the batch method."""
 
-    __slots__ = ("function", "key", "method", "owner", "parameters", "stop")
+    __slots__ = ("function", "key", "label", "method", "parameters", "stop")
 
     def __init__(
         self,
-        owner: str,
+        label: str,
         method: Method,
         function: Callable[..., Any],
         stop: tuple[str, ...],
         parameters: Mapping[str, Any],
         key: str,
     ) -> None:
-        self.owner = owner
+        self.label = label
         self.method = method
         self.function = function
         self.stop = stop
@@ -269,7 +269,7 @@ class Batcher:
         group = tickets[0].group
         cancel = CancelToken()
         call = SourceCall(
-            group.owner,
+            group.label,
             group.method,
             group.function,
             [ticket.prompt for ticket in tickets],

@@ -26,7 +26,8 @@ from langchain_wrap.pipeline.timeout import Expired, Patience, Timeout
 class Request:
     """One prompt, and how it is to be completed."""
 
-    owner: str
+    label: str
+    """What an error message calls the method."""
     prompt: str
     stop: tuple[str, ...]
     include_stop: bool
@@ -149,7 +150,7 @@ class Generation:
         visit = Visit(request.gate)
         try:
             call = SourceCall(
-                request.owner,
+                request.label,
                 request.method,
                 request.function,
                 request.prompt,
@@ -170,7 +171,7 @@ class Generation:
         if reader is not None:
             await reader.close(0)
         if isinstance(error, Expired):
-            error = self._patience.error(f"{self._request.owner}.{self._request.method.name}()")
+            error = self._patience.error(self._request.label)
         if isinstance(error, Cancelled) or self._started or self._patience.is_over:
             raise error
         wait = self._retries.next_wait(error)

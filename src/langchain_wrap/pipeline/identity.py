@@ -41,10 +41,12 @@ def describe(value: Any, name: str = "", depth: int = 0) -> Any:
     """
     if isinstance(value, SecretStr | SecretBytes) or (value and is_secret_name(name)):
         return value if isinstance(value, int | float) else MASK
-    if value is None or isinstance(value, bool | int):
-        return value if type(value) in (bool, int, type(None)) else int(value)
     if isinstance(value, enum.Enum):
         return describe(value.value, name, depth + 1)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, str):
         return clean_url(str(value))
     if isinstance(value, float):
@@ -75,10 +77,15 @@ def _describe_container(value: Any, name: str, depth: int) -> Any:
     if isinstance(value, set | frozenset):
         return sorted((describe(inner, name, depth) for inner in value), key=canonical)
     if isinstance(value, BaseModel):
-        fields = {key: describe(getattr(value, key), key, depth) for key in type(value).model_fields}
+        fields = {
+            key: describe(getattr(value, key), key, depth) for key in type(value).model_fields
+        }
         return {"type": _name(type(value)), **fields}
     if dataclasses.is_dataclass(value):
-        fields = {f.name: describe(getattr(value, f.name), f.name, depth) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: describe(getattr(value, f.name), f.name, depth)
+            for f in dataclasses.fields(value)
+        }
         return {"type": _name(type(value)), **fields}
     if isinstance(value, functools.partial):
         return {

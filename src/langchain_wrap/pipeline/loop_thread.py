@@ -20,9 +20,7 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(
-            target=self._run, name="langchain-wrap-loop", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="langchain-wrap-loop", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

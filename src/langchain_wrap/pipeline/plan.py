@@ -127,7 +127,6 @@ class Plan:
         self._stop = tuple(merge_stops(llm.stop, stop))
         self._parameters = parameters
         self._streamed = streamed
-        self._owner = type(llm).__name__
         self._methods: Collection[str] = llm._implemented - {without}
         self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
         self._timeout = Timeout.of(llm.timeout)
@@ -143,11 +142,12 @@ class Plan:
     def request(self, prompt: str, *, streamed: bool) -> Request:
         """Return the request for one prompt."""
         method = choose(self._methods, streamed=streamed, is_async=self._shell.is_async)
-        function = getattr(self._llm, method.name)
-        Signature.of(function).check(f"{self._owner}.{method.name}()", self._parameters)
+        function = self._llm._method(method.name)
+        label = self._llm._label(method.name)
+        Signature.of(function).check(label, self._parameters)
         retries = self._llm.max_retries
         return Request(
-            owner=self._owner,
+            label=label,
             prompt=prompt,
             stop=self._stop,
             include_stop=self._llm.include_stop,
@@ -316,7 +316,7 @@ class Plan:
         if method.name not in self._groups:
             key = canonical([request.handed_stop, _raw(self._parameters)])
             self._groups[method.name] = Group(
-                self._owner, method, request.function, request.handed_stop, self._parameters, key
+                request.label, method, request.function, request.handed_stop, self._parameters, key
             )
         return self._groups[method.name]
 

@@ -20,8 +20,8 @@ from langchain_core.outputs import GenerationChunk
 from langchain_wrap.pipeline import workers
 from langchain_wrap.pipeline.cancel import CancelToken
 from langchain_wrap.pipeline.channel import Channel
-from langchain_wrap.pipeline.loop_thread import LoopThread, loop_thread
 from langchain_wrap.pipeline.gate import Visit
+from langchain_wrap.pipeline.loop_thread import LoopThread, loop_thread
 from langchain_wrap.pipeline.source import SourceCall, async_chunks, blocking_chunks
 from langchain_wrap.pipeline.timeout import Expired
 from langchain_wrap.pipeline.waiter import AsyncWaiter, SyncWaiter, Waiter, run_sync
@@ -65,7 +65,7 @@ class InlineReader(Reader):
         try:
             self._chunks.close()
         except Exception:
-            logger.warning("%s failed while it was being closed", self._call.name, exc_info=True)
+            logger.warning("%s failed while it was being closed", self._call.label, exc_info=True)
         finally:
             self._visit.end()
 
@@ -94,7 +94,7 @@ class NativeReader(Reader):
         try:
             await self._chunks.aclose()
         except Exception:
-            logger.warning("%s failed while it was being closed", self._call.name, exc_info=True)
+            logger.warning("%s failed while it was being closed", self._call.label, exc_info=True)
         finally:
             self._visit.end()
 
@@ -108,9 +108,7 @@ class ChannelReader(Reader):
         self._channel: Channel[GenerationChunk] = Channel(reader, SyncWaiter())
 
     @classmethod
-    def in_thread(
-        cls, call: SourceCall, waiter: Waiter, visit: Visit
-    ) -> ChannelReader:
+    def in_thread(cls, call: SourceCall, waiter: Waiter, visit: Visit) -> ChannelReader:
         """Have a blocking source run in a worker thread, with a copy of the caller's context."""
         reader = cls(call, visit, waiter)
         context = contextvars.copy_context()
@@ -128,7 +126,7 @@ class ChannelReader(Reader):
         home = loop_thread()
         if home.is_current:
             raise RuntimeError(
-                f"a sync call of the async model {call.owner} from inside an async model that "
+                f"a sync call of {call.label}, which is async, from inside an async model that "
                 "was itself called from sync code would wait for itself; use ainvoke/astream there"
             )
         reader = cls(call, visit, waiter)

@@ -12,7 +12,6 @@ from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
     CallbackManagerForLLMRun,
 )
-from langchain_core.outputs import Generation as CoreGeneration
 from langchain_core.outputs import GenerationChunk, LLMResult
 
 from langchain_wrap.pipeline.cache import CacheEntry
@@ -129,9 +128,7 @@ class Run:
             if chunk is None:
                 await self._end()
             elif self._manager.handlers:
-                await self._shell.settle(
-                    self._manager.on_llm_new_token(chunk.text, chunk=chunk)
-                )
+                await self._shell.settle(self._manager.on_llm_new_token(chunk.text, chunk=chunk))
         except BaseException as error:
             await self._fail(error)
             raise
@@ -223,21 +220,24 @@ class Run:
         self.outcome.error = error
         if not self._manager.handlers:
             return
-        generations = [[partial]] if partial is not None and partial.text else []
-        await self._shell.settle(
-            self._manager.on_llm_error(error, response=LLMResult(generations=generations))
-        )
+        response = _llm_result(partial if partial is not None and partial.text else None)
+        await self._shell.settle(self._manager.on_llm_error(error, response=response))
 
     def _llm_output(self) -> dict[str, Any] | None:
         info = (self.outcome.generation and self.outcome.generation.generation_info) or {}
-        output = {key: info[key] for key in ("token_usage", "model_name") if key in info}
+        output: dict[str, Any] = {}
+        for key in ("token_usage", "model_name"):
+            if key in info:
+                output[key] = info[key]
         return output or None
 
     async def _report_end(self, llm_output: dict[str, Any] | None) -> None:
         if self._manager.handlers:
-            generations: list[list[CoreGeneration]] = [[self.outcome.generation]]  # type: ignore[list-item]
-            await self._shell.settle(
-                self._manager.on_llm_end(
-                    LLMResult(generations=generations, llm_output=llm_output)  # type: ignore[arg-type]
-                )
-            )
+            result = _llm_result(self.outcome.generation, llm_output)
+            await self._shell.settle(self._manager.on_llm_end(result))
+
+
+def _llm_result(
+    generation: GenerationChunk | None, llm_output: dict[str, Any] | None = None
+) -> LLMResult:
+    return LLMResult(generations=[[generation]] if generation else [], llm_output=llm_output)

@@ -20,17 +20,48 @@ SHORTEST = 4
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = frozenset(
-    "apikey password passwd passphrase secret secrets credential credentials authorization "
-    "bearer cookie cookies jwt".split()
+    [
+        "apikey",
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "secrets",
+        "credential",
+        "credentials",
+        "authorization",
+        "bearer",
+        "cookie",
+        "cookies",
+        "jwt",
+    ]
 )
-_KEYS = frozenset("api access private secret auth subscription account signing master".split())
-_TOKENS = frozenset("api access auth bearer refresh session security personal hf".split())
+_KEYS = frozenset(
+    ["api", "access", "private", "secret", "auth", "subscription", "account", "signing", "master"]
+)
+_TOKENS = frozenset(
+    ["api", "access", "auth", "bearer", "refresh", "session", "security", "personal", "hf"]
+)
 _SAFE_HEADERS = frozenset(
-    "accept accept-charset accept-encoding accept-language cache-control connection "
-    "content-encoding content-length content-type host te user-agent".split()
+    [
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "te",
+        "user-agent",
+    ]
 )
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_QUERY_KEY = re.compile(r"(?<=[?&])((?:[\w-]*(?:key|token|secret|password|signature)|sig)=)([^&#\s]+)", re.I)
+_QUERY_KEY = re.compile(
+    r"(?<=[?&])((?:[\w-]*(?:key|token|secret|password|signature)|sig)=)([^&#\s]+)", re.I
+)
 
 
 @lru_cache(maxsize=4096)

@@ -60,8 +60,8 @@ def choose(implemented: Collection[str], *, streamed: bool, is_async: bool) -> M
 class SourceCall:
     """One call of an author's method."""
 
-    owner: str
-    """Name of the model's class, for error messages."""
+    label: str
+    """What an error message calls the method."""
     method: Method
     function: Callable[..., Any]
     prompt: str | list[str]
@@ -69,11 +69,6 @@ class SourceCall:
     parameters: Mapping[str, Any]
     cancel: CancelToken
     run_manager: Any = None
-
-    @property
-    def name(self) -> str:
-        """Class and method, for error messages."""
-        return f"{self.owner}.{self.method.name}()"
 
     def __call__(self) -> Any:
         """Call the method with what it takes of stop, cancel, run_manager and parameters."""
@@ -121,7 +116,7 @@ class SourceCall:
             raise self._wrong("return", "a list of str", values)
         if len(values) != count:
             raise ValueError(
-                f"{self.name} was given {count} prompts and returned {len(values)} completions; "
+                f"{self.label} was given {count} prompts and returned {len(values)} completions; "
                 "it must return one for each prompt, in order"
             )
         return list(values)
@@ -156,7 +151,7 @@ class SourceCall:
         if len(what) > 100:
             what = what[:100] + "…"
         return TypeError(
-            f"{self.name} must {verb} {wanted}, but it gave {what} ({type(value).__name__}){fix}"
+            f"{self.label} must {verb} {wanted}, but it gave {what} ({type(value).__name__}){fix}"
         )
 
 

@@ -13,7 +13,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from langchain_wrap.pipeline.cancel import Cancelled, CancelToken
 
@@ -45,8 +45,8 @@ class Waiter(ABC):
         """Forget earlier wake-ups."""
 
     @abstractmethod
-    async def wait(self, timeout: float | None) -> None:
-        """Wait to be woken, for at most `timeout` seconds."""
+    async def wait(self, seconds: float | None) -> None:
+        """Wait to be woken, for at most so many seconds."""
 
     @abstractmethod
     async def breathe(self) -> None:
@@ -95,8 +95,8 @@ class SyncWaiter(Waiter):
     def reset(self) -> None:
         self._event.clear()
 
-    async def wait(self, timeout: float | None) -> None:
-        self._event.wait(timeout)
+    async def wait(self, seconds: float | None) -> None:
+        self._event.wait(seconds)
 
     async def breathe(self) -> None:
         pass
@@ -126,12 +126,12 @@ class AsyncWaiter(Waiter):
     def reset(self) -> None:
         self._woken = False
 
-    async def wait(self, timeout: float | None) -> None:
+    async def wait(self, seconds: float | None) -> None:
         with self._lock:
             if self._woken:
                 return
             self._future = future = self._loop.create_future()
-        timer = None if timeout is None else self._loop.call_later(timeout, self.resolve)
+        timer = None if seconds is None else self._loop.call_later(seconds, self.resolve)
         try:
             await future
         finally:
@@ -155,7 +155,7 @@ class _Mailbox:
     work, a call for each token made the threads trip over each other.
     """
 
-    _boxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox] = (
+    _boxes: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Mailbox]] = (
         weakref.WeakKeyDictionary()
     )
     _boxes_lock = threading.Lock()
