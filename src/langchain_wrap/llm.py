@@ -12,7 +12,7 @@ from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.outputs import GenerationChunk, LLMResult, RunInfo
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, get_config_list
+from langchain_core.runnables.config import ensure_config
 from pydantic import (
     AliasChoices,
     ConfigDict,
@@ -474,16 +474,15 @@ class _Batch:
         self._keep_errors = keep_errors
         self._texts: list[Any] = [None] * len(inputs)
         self._plan = Plan(llm, shell, stop=kwargs.pop("stop", None), parameters=kwargs)
-        configs = get_config_list(config, len(inputs)) if inputs else []
-        self._limit = configs[0].get("max_concurrency") if configs else None
+        listeners, self._limit = Listener.each(config, len(inputs))
         if self._limit is not None and self._limit < 1:
             raise ValueError(f"max_concurrency must be at least 1, not {self._limit}")
         self._prompts: dict[int, str] = {}
         self._listeners = []
-        for index, (input_, listened) in enumerate(zip(inputs, configs, strict=True)):
+        for index, (input_, listener) in enumerate(zip(inputs, listeners, strict=True)):
             try:
                 self._prompts[index] = llm._convert_input(input_).to_string()
-                self._listeners.append(Listener.of(listened))
+                self._listeners.append(listener)
             except Exception as error:
                 if not keep_errors:
                     raise

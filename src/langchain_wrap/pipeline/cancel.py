@@ -17,36 +17,41 @@ class CancelToken:
     `cancelled` between two steps, `wait` instead of sleeping, or have a function called.
     """
 
-    __slots__ = ("_callbacks", "_event", "_lock")
+    __slots__ = ("_callbacks", "_cancelled", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._event = threading.Event()
+        self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 
     @property
     def cancelled(self) -> bool:
         """Whether the call has been cancelled; it never goes back to False."""
-        return self._event.is_set()
+        return self._cancelled
 
     def cancel(self) -> None:
         """Cancel the call; only the first time has an effect."""
         with self._lock:
-            if self._event.is_set():
+            if self._cancelled:
                 return
-            self._event.set()
+            self._cancelled = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block for at most `timeout` seconds; return whether the call was cancelled."""
-        return self._event.wait(timeout)
+        event = threading.Event()
+        self.add_callback(event.set)
+        try:
+            return event.wait(timeout)
+        finally:
+            self.remove_callback(event.set)
 
     def add_callback(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once, by the thread that cancels; at once if that was before."""
         with self._lock:
-            if not self._event.is_set():
+            if not self._cancelled:
                 self._callbacks.append(callback)
                 return
         callback()

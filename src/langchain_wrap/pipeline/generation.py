@@ -113,8 +113,9 @@ class Generation:
 
     def result(self) -> GenerationChunk:
         """Return what has gone out so far as one chunk, with all that is known about it."""
+        facts = self.facts.deliver()
         info = dict(self._deltas.generation_info or {}) if self._deltas is not None else {}
-        info.update(self.facts.deliver() or {})
+        info.update(facts or {})
         return GenerationChunk(text="".join(self._texts), generation_info=info or None)
 
     def _interrupt(self) -> None:
@@ -157,7 +158,7 @@ class Generation:
                 request.handed_stop,
                 request.parameters,
                 self._attempt,
-                request.run_manager(),
+                request.run_manager,
             )
             self._patience.called()
             return shell.open(call, visit, self._waiter, bounded=self._patience.bounded)
@@ -229,5 +230,8 @@ class Generation:
         if held is None and (self.facts.undelivered or not self._texts):
             held = GenerationChunk(text="")
         if held is not None:
-            info = {**(held.generation_info or {}), **(self.facts.deliver() or {})}
-            self._ready.append(GenerationChunk(text=held.text, generation_info=info or None))
+            facts = self.facts.deliver()
+            if facts:
+                info = {**(held.generation_info or {}), **facts}
+                held = GenerationChunk(text=held.text, generation_info=info)
+            self._ready.append(held)

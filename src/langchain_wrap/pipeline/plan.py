@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import BaseCallbackManager, Callbacks
+from langchain_core.callbacks import BaseCallbackManager, CallbackManager, Callbacks
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, get_config_list
 
 from langchain_wrap.pipeline import cache
 from langchain_wrap.pipeline.batching import Group, Ticket
@@ -58,6 +59,26 @@ class Listener:
             run_name=config.get("run_name"),
             run_id=config.get("run_id"),
         )
+
+    def shares_with(self, other: Listener) -> bool:
+        """Whether the same callback manager serves both."""
+        return (
+            self.callbacks is other.callbacks
+            and self.tags is other.tags
+            and self.metadata is other.metadata
+        )
+
+    @classmethod
+    def each(
+        cls, config: RunnableConfig | list[RunnableConfig] | None, count: int
+    ) -> tuple[list[Listener], int | None]:
+        """Return a listener for each input of a batch, and the config's `max_concurrency`."""
+        if count and (config is None or (isinstance(config, dict) and not config.get("run_id"))):
+            shared = ensure_config(config)
+            return [cls.of(shared)] * count, shared.get("max_concurrency")
+        configs = get_config_list(config, count)
+        most = configs[0].get("max_concurrency") if configs else None
+        return [cls.of(each) for each in configs], most
 
     @classmethod
     def spread(cls, count: int, callbacks: Any, run_id: Any, **options: Any) -> list[Listener]:
@@ -131,6 +152,9 @@ class Plan:
         self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
         self._timeout = Timeout.of(llm.timeout)
         self._groups: dict[str, Group] = {}
+        self._chosen: dict[bool, tuple[Method, Callable[..., Any], str]] = {}
+        self._invocation = redact({**llm._params(), "stop": stop, **parameters})
+        self._manager: tuple[Listener, Any] | None = None
         self._cache = cache.resolve(llm.cache)
         self._cache_key = ""
         self._fields: dict[str, Any] = {}
@@ -141,10 +165,7 @@ class Plan:
 
     def request(self, prompt: str, *, streamed: bool) -> Request:
         """Return the request for one prompt."""
-        method = choose(self._methods, streamed=streamed, is_async=self._shell.is_async)
-        function = self._llm._method(method.name)
-        label = self._llm._label(method.name)
-        Signature.of(function).check(label, self._parameters)
+        method, function, label = self._method(streamed)
         retries = self._llm.max_retries
         return Request(
             label=label,
@@ -161,6 +182,16 @@ class Plan:
             rate_limiter=self._llm.rate_limiter,
         )
 
+    def _method(self, streamed: bool) -> tuple[Method, Callable[..., Any], str]:
+        """Return the method that serves the call, and what an error message calls it."""
+        found = self._chosen.get(streamed)
+        if found is None:
+            method = choose(self._methods, streamed=streamed, is_async=self._shell.is_async)
+            found = method, self._llm._method(method.name), self._llm._label(method.name)
+            Signature.of(found[1]).check(found[2], self._parameters)
+            self._chosen[streamed] = found
+        return found
+
     def generation(self, prompt: str) -> Generation:
         """Return the generation for one prompt, without callbacks."""
         return Generation(self.request(prompt, streamed=self._streamed), self._shell)
@@ -170,23 +201,12 @@ class Plan:
     ) -> Run:
         """Return the run for one prompt."""
         llm = self._llm
-        invocation = redact({**llm._params(), "stop": self._call_stop, **self._parameters})
-        traced = {k: v for k, v in invocation.items() if k not in _TOO_LARGE_FOR_TRACES}
-        manager: Any = self._shell.manager.configure(
-            listener.callbacks,
-            llm.callbacks,
-            llm.verbose,
-            listener.tags,
-            llm.tags,
-            {**redact(listener.metadata or {}), **self._tracing_metadata()},
-            llm.metadata,
-            langsmith_inheritable_metadata=traced,
-        )
+        manager = self._callback_manager(listener)
         begin = partial(
             manager.on_llm_start,
             llm._serialized,
             [prompt],
-            invocation_params=invocation,
+            invocation_params=self._invocation,
             options={"stop": self._call_stop},
             name=listener.run_name,
             run_id=listener.run_id,
@@ -219,6 +239,11 @@ class Plan:
         Raises:
             Exception: The first error, unless `keep_errors`.
         """
+        if len(prompts) == 1 and not keep_errors:
+            run = self.run(prompts[0], listeners[0])
+            await run.drain()
+            self.settle()
+            return [run.outcome]
         pairs = list(zip(prompts, listeners, strict=True))
         leaders: dict[str, int] = {}
         runs: dict[int, Run] = {}
@@ -332,6 +357,38 @@ class Plan:
                 "call": describe(self._parameters),
             }
         )
+
+    def _callback_manager(self, listener: Listener) -> Any:
+        """Return the callback manager for a listener; one serves a whole batch."""
+        if self._manager is not None and listener.shares_with(self._manager[0]):
+            return self._manager[1]
+        llm = self._llm
+        manager: Any = self._shell.manager.configure(
+            listener.callbacks,
+            llm.callbacks,
+            llm.verbose,
+            listener.tags,
+            llm.tags,
+            {**redact(listener.metadata or {}), **self._tracing_metadata()},
+            llm.metadata,
+            langsmith_inheritable_metadata={
+                name: value
+                for name, value in self._invocation.items()
+                if name not in _TOO_LARGE_FOR_TRACES
+            },
+        )
+        if self._shell.is_async and not manager.handlers:
+            # Nobody listens: the sync manager gives run ids without a task for each prompt.
+            manager = CallbackManager(
+                handlers=[],
+                parent_run_id=manager.parent_run_id,
+                tags=manager.tags,
+                inheritable_tags=manager.inheritable_tags,
+                metadata=manager.metadata,
+                inheritable_metadata=manager.inheritable_metadata,
+            )
+        self._manager = (listener, manager)
+        return manager
 
     def _tracing_metadata(self) -> dict[str, Any]:
         describe_for_tracing = getattr(self._llm, "_get_ls_params_with_defaults", None)

@@ -29,15 +29,21 @@ class Retries:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.state = RetryCallState(Retrying(), None, (), {})
+        self._state: RetryCallState | None = None
+
+    @property
+    def state(self) -> RetryCallState:
         """What the `on_retry` callback is given, as langchain-core does."""
+        if self._state is None:
+            self._state = RetryCallState(Retrying(), None, (), {})
+        return self._state
 
     def next_wait(self, error: BaseException) -> float | None:
         """Return the seconds to wait before the next attempt; None where there is none.
 
         An error with a number `retry_after` (seconds) is waited for at least so long.
         """
-        if self.state.attempt_number > self._most or not is_retryable(error):
+        if not self._most or self.state.attempt_number > self._most or not is_retryable(error):
             return None
         self.state.set_exception((type(error), error, error.__traceback__))
         seconds = float(WAIT(self.state))

@@ -19,7 +19,7 @@ from langchain_core.callbacks import (
 
 from langchain_wrap.pipeline import workers
 from langchain_wrap.pipeline.reader import ChannelReader, InlineReader, NativeReader, Reader
-from langchain_wrap.pipeline.waiter import AsyncWaiter, SyncWaiter, Waiter, run_sync
+from langchain_wrap.pipeline.waiter import AsyncWaiter, Mailbox, SyncWaiter, Waiter, run_sync
 
 if TYPE_CHECKING:
     from langchain_core.caches import BaseCache
@@ -44,7 +44,7 @@ class Shell(ABC):
 
     @abstractmethod
     async def settle(self, value: Any) -> Any:
-        """Return the result of a call that is sync in one shell and a coroutine in the other."""
+        """Return the result of a call that may give a coroutine in the async shell."""
 
     @abstractmethod
     def open(self, call: SourceCall, visit: Visit, waiter: Waiter, *, bounded: bool) -> Reader:
@@ -167,11 +167,14 @@ class AsyncShell(Shell):
     is_async = True
     manager = AsyncCallbackManager
 
+    def __init__(self) -> None:
+        self._mailbox = Mailbox.of(asyncio.get_running_loop())
+
     def waiter(self) -> Waiter:
-        return AsyncWaiter()
+        return AsyncWaiter(self._mailbox)
 
     async def settle(self, value: Any) -> Any:
-        return await value
+        return await value if hasattr(value, "__await__") else value
 
     def open(self, call: SourceCall, visit: Visit, waiter: Waiter, *, bounded: bool) -> Reader:
         if call.method.is_async:

@@ -68,17 +68,19 @@ class SourceCall:
     stop: tuple[str, ...]
     parameters: Mapping[str, Any]
     cancel: CancelToken
-    run_manager: Any = None
+    run_manager: Callable[[], Any] = lambda: None
+    """Makes the run manager for a method that asks for one."""
 
     def __call__(self) -> Any:
         """Call the method with what it takes of stop, cancel, run_manager and parameters."""
-        offer: dict[str, Any] = {
-            "stop": list(self.stop) or None,
-            "cancel": self.cancel,
-            "run_manager": self.run_manager,
-        }
-        taken = Signature.of(self.function).offered
-        given = {name: value for name, value in offer.items() if name in taken}
+        given: dict[str, Any] = {}
+        for name in Signature.of(self.function).offered:
+            if name == "stop":
+                given[name] = list(self.stop) or None
+            elif name == "cancel":
+                given[name] = self.cancel
+            else:
+                given[name] = self.run_manager()
         return self.function(self.prompt, **given, **self.parameters)
 
     def text(self, value: object) -> GenerationChunk:

@@ -47,7 +47,10 @@ class Timeout:
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return cls(total=value)
-        return cls()
+        return UNBOUNDED
+
+
+UNBOUNDED = Timeout()
 
 
 class Patience:
@@ -62,7 +65,7 @@ class Patience:
     @property
     def bounded(self) -> bool:
         """Whether anything is bounded at all."""
-        return self._timeout != Timeout()
+        return self._timeout is not UNBOUNDED
 
     @property
     def total(self) -> float | None:
