@@ -26,10 +26,10 @@ from pydantic.fields import FieldInfo
 from langchain_wrap._version import __version__
 from langchain_wrap.errors import did_you_mean
 from langchain_wrap.pipeline.facts import add_usage
-from langchain_wrap.pipeline.generation import Generation
 from langchain_wrap.pipeline.identity import describe
 from langchain_wrap.pipeline.live import Live
 from langchain_wrap.pipeline.plan import Listener, Plan
+from langchain_wrap.pipeline.reader import GRACE
 from langchain_wrap.pipeline.run import Outcome
 from langchain_wrap.pipeline.secrets import MASK, redact
 from langchain_wrap.pipeline.shell import AsyncShell, Shell, SyncShell
@@ -115,38 +115,54 @@ class LLM(llms.LLM):
     def _call(
         self, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> str:
-        generation = self._derived("_call", SyncShell(), prompt, stop, kwargs)
-        while run_sync(generation.next()) is not None:
-            pass
-        return generation.result().text
+        return "".join(c.text for c in self._derived("_call", prompt, stop, kwargs))
 
     async def _acall(
         self, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> str:
-        generation = self._derived("_acall", AsyncShell(), prompt, stop, kwargs)
-        while await generation.next() is not None:
-            pass
-        return generation.result().text
+        return "".join([c.text async for c in self._aderived("_acall", prompt, stop, kwargs)])
 
     def _stream(
         self, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[GenerationChunk]:
-        generation = self._derived("_stream", SyncShell(), prompt, stop, kwargs, streamed=True)
+        return self._derived("_stream", prompt, stop, kwargs)
+
+    def _astream(
+        self, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[GenerationChunk]:
+        return self._aderived("_astream", prompt, stop, kwargs)
+
+    def _derived(
+        self, name: str, prompt: str, stop: Any, kwargs: dict[str, Any]
+    ) -> Iterator[GenerationChunk]:
+        """Do what the method `name` would do by another that the author has written."""
+        plan = Plan(
+            self, SyncShell(), stop=stop, parameters=kwargs, streamed="stream" in name, without=name
+        )
+        generation = plan.generation(prompt)
         try:
             while (chunk := run_sync(generation.next())) is not None:
                 yield chunk
         finally:
-            run_sync(generation.close(0))
+            run_sync(generation.close(GRACE))
 
-    async def _astream(
-        self, prompt: str, stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def _aderived(
+        self, name: str, prompt: str, stop: Any, kwargs: dict[str, Any]
     ) -> AsyncIterator[GenerationChunk]:
-        generation = self._derived("_astream", AsyncShell(), prompt, stop, kwargs, streamed=True)
+        plan = Plan(
+            self,
+            AsyncShell(),
+            stop=stop,
+            parameters=kwargs,
+            streamed="stream" in name,
+            without=name,
+        )
+        generation = plan.generation(prompt)
         try:
             while (chunk := await generation.next()) is not None:
                 yield chunk
         finally:
-            await generation.close(0)
+            await generation.close(GRACE)
 
     def _tokenize(self, text: str) -> list[int]:
         """Return the model's own token ids for `text`; optional."""
@@ -347,22 +363,18 @@ class LLM(llms.LLM):
     def _names_itself(self) -> bool:
         return type(self)._identifying_params is not LLM._identifying_params
 
-    def _described_fields(self) -> builtins.dict[str, Any]:
+    def _described_fields(self, *, digest: bool = False) -> builtins.dict[str, Any]:
         names = [*type(self).model_fields, *(self.__pydantic_extra__ or {})]
         return {
-            name: describe(getattr(self, name), name) for name in names if name not in _BASE_FIELDS
+            name: describe(getattr(self, name), name, digest=digest)
+            for name in names
+            if name not in _BASE_FIELDS
         }
 
     def _params(self) -> builtins.dict[str, Any]:
         if type(self).dict is llms.BaseLLM.dict:
             return self.asdict()
         return self._dict_for_compat()  # the author overrides the method that asdict replaced
-
-    def _derived(
-        self, name: str, shell: Shell, prompt: str, stop: Any, kwargs: Any, streamed: bool = False
-    ) -> Generation:
-        plan = Plan(self, shell, stop=stop, parameters=kwargs, streamed=streamed, without=name)
-        return plan.generation(prompt)
 
     @model_validator(mode="before")
     @classmethod
@@ -389,6 +401,12 @@ class LLM(llms.LLM):
     @classmethod
     def _langchain_wrap_check_stop(cls, value: Any) -> Any:
         return None if value is None else merge_stops(value, None)
+
+    @field_validator("timeout", mode="after", check_fields=False)
+    @classmethod
+    def _langchain_wrap_check_timeout(cls, value: Any) -> Any:
+        Timeout.of(value)
+        return value
 
     @model_validator(mode="after")
     def _langchain_wrap_set_version(self) -> Self:

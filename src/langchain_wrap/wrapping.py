@@ -12,6 +12,7 @@ from langchain_core.language_models import llms
 from langchain_core.runnables import Runnable
 from pydantic import Field
 
+from langchain_wrap.errors import did_you_mean
 from langchain_wrap.llm import LLM
 from langchain_wrap.pipeline.identity import describe
 from langchain_wrap.pipeline.signature import Signature
@@ -123,8 +124,12 @@ def wrap(
 
     Raises:
         TypeError: The target cannot be wrapped; the message says what can.
-        pydantic.ValidationError: A field is unknown or has a wrong value.
+        pydantic.ValidationError: A field has a wrong value.
     """
+    known = [*LLM.model_fields, "name", "batch", "stream"]
+    for option in fields:
+        if option not in known:
+            raise TypeError(f"wrap() has no option {option!r}.{did_you_mean(option, known)}")
     if target is None:
         return lambda decorated: wrap(decorated, name=name, batch=batch, stream=stream, **fields)
     if isinstance(target, LLM):

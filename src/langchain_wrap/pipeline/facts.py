@@ -23,11 +23,7 @@ def _is_delta(value: object) -> bool:
 
 def normal_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Return token usage under the names that `llm_output["token_usage"]` has in LangChain."""
-    normal = {_USAGE_NAMES.get(key, key): value for key, value in usage.items()}
-    prompt, completion = normal.get("prompt_tokens"), normal.get("completion_tokens")
-    if "total_tokens" not in normal and isinstance(prompt, int) and isinstance(completion, int):
-        normal["total_tokens"] = prompt + completion
-    return normal
+    return {_USAGE_NAMES.get(key, key): value for key, value in usage.items()}
 
 
 def add_usage(total: dict[str, Any], usage: Mapping[str, Any]) -> None:
@@ -51,7 +47,8 @@ class Facts:
         delta: dict[str, Any] = {}
         for key, value in info.items():
             if key in USAGE_KEYS and isinstance(value, Mapping):
-                self._set("token_usage", normal_usage(value))
+                known = self._facts.get("token_usage", {})
+                self._set("token_usage", {**known, **normal_usage(value)})
             elif _is_delta(value):
                 delta[key] = value
             elif value is not None:
@@ -80,9 +77,22 @@ class Facts:
     @property
     def usage(self) -> dict[str, Any] | None:
         """Token usage, where the model reported it."""
-        return self._facts.get("token_usage")
+        usage = self._facts.get("token_usage")
+        if usage is None:
+            return None
+        prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if (
+            "total_tokens" in usage
+            or not isinstance(prompt, int)
+            or not isinstance(completion, int)
+        ):
+            return dict(usage)
+        return {**usage, "total_tokens": prompt + completion}
 
     def deliver(self) -> dict[str, Any] | None:
         """Return all facts, for the last chunk; a copy, or None where there are none."""
         self._undelivered = False
-        return dict(self._facts) or None
+        if not self._facts:
+            return None
+        usage = self.usage
+        return {**self._facts, "token_usage": usage} if usage else dict(self._facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from langchain_wrap.pipeline.stop import StopFilter
 from langchain_wrap.pipeline.timeout import Expired, Patience, Timeout
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Request:
     """One prompt, and how it is to be completed."""
 
@@ -42,6 +42,8 @@ class Request:
     rate_limiter: BaseRateLimiter | None
     run_manager: Callable[[], Any] = lambda: None
     """Makes what is handed to a method that asks for a run manager."""
+    secrets: Callable[[], Iterable[str]] = tuple
+    """Gives the texts that must not show in an error."""
     on_retry: Callable[[Any], Any] | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
     ticket: Ticket | None = None
@@ -129,13 +131,14 @@ class Generation:
                     raise Cancelled
                 if self._reader is None:
                     self._reader = await self._open()
+                else:
+                    self._patience.waits()
                 chunk = await self._reader.next(self._patience.deadline, self._request.cancel)
             except Exception as error:
                 await self._recover(error)
                 continue
-            if chunk is not None:
-                self._patience.received()
-                self._started = self._started or bool(chunk.text)
+            if chunk is not None and chunk.text:
+                self._started = True
             return chunk
 
     async def _open(self) -> Reader:
@@ -159,6 +162,7 @@ class Generation:
                 request.parameters,
                 self._attempt,
                 request.run_manager,
+                request.secrets,
             )
             self._patience.called()
             return shell.open(call, visit, self._waiter, bounded=self._patience.bounded)

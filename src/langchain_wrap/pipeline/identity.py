@@ -1,111 +1,128 @@
 """Identity: what tells one configured model from another, as plain JSON values.
 
 It serves `_identifying_params` (which people and traces read) and the key of the cache, which must
-differ wherever the completion may differ. Secrets are left out of both: a key says who asks, not
-what is asked.
+differ wherever the completion may differ. Secrets are masked in the first; the second holds their
+digests, because what was answered to one customer's key is not for another's.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import decimal
 import enum
-import functools
+import fractions
 import hashlib
 import itertools
 import json
 import math
 import os
+import re
 import types
+import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from langchain_wrap.pipeline.secrets import MASK, clean_url, is_header_name, is_secret_name
+from langchain_wrap.pipeline.secrets import (
+    MASK,
+    clean_url,
+    is_header_name,
+    is_safe_header,
+    is_secret,
+)
 
 DEEPEST = 12
 """Containers nested deeper are told apart by object, not by content."""
+
+_VALUES = (
+    complex,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    datetime.tzinfo,
+    decimal.Decimal,
+    fractions.Fraction,
+    range,
+    re.Pattern,
+    slice,
+    uuid.UUID,
+)  # their repr tells the whole value
 
 _serial = itertools.count(1)
 _memo: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 
-def describe(value: Any, name: str = "", depth: int = 0) -> Any:
+def describe(value: Any, name: str = "", *, digest: bool = False, depth: int = 0) -> Any:
     """Return JSON values that stand for `value`: equal where it is equal, in any process.
 
     A function is told apart by its name, its code and its closure, as they are when it is first
     described. An object that has no content to describe is told apart by object, for as long as
     this process lives.
+
+    Args:
+        value: What to describe.
+        name: What it stands under; secrets are known by it.
+        digest: Whether a secret is described by a digest; it is masked otherwise.
+        depth: How deep in containers it stands.
     """
-    if isinstance(value, SecretStr | SecretBytes) or (value and is_secret_name(name)):
-        return value if isinstance(value, int | float) else MASK
+    if is_secret(value, name):
+        return _digest_of(value) if digest else MASK
     if isinstance(value, enum.Enum):
-        return describe(value.value, name, depth + 1)
+        return describe(value.value, name, digest=digest, depth=depth + 1)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         return int(value)
-    if isinstance(value, str):
-        return clean_url(str(value))
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, PurePath):
-        return clean_url(str(value))
+        return float(value) if math.isfinite(value) else str(value)
+    if isinstance(value, str | PurePath):
+        text = str(value)
+        clean = clean_url(text)
+        return f"{clean} {_digest_of(text)}" if digest and clean != text else clean
     if isinstance(value, bytes | bytearray):
         return "bytes:" + _digest(bytes(value))
+    if isinstance(value, _VALUES):
+        return f"{_name(type(value))}:{value!r}"
     if isinstance(value, type):
         return _name(value)
     if depth < DEEPEST:
-        described = _describe_container(value, name, depth + 1)
+        described = _container(value, name, partial(describe, digest=digest, depth=depth + 1))
         if described is not None:
             return described
     return _remembered(value)
 
 
-def _describe_container(value: Any, name: str, depth: int) -> Any:
+def _container(value: Any, name: str, inner: Callable[[Any, str], Any]) -> Any:
+    """Describe what holds other values, each of them by `inner`; None for anything else."""
     if isinstance(value, Mapping):
-        headers = is_header_name(name)
-        items = {
-            str(key): _header(str(key), inner) if headers else describe(inner, str(key), depth)
-            for key, inner in value.items()
-        }
-        return dict(sorted(items.items()))
+        items = sorted(((str(key), each) for key, each in value.items()), key=lambda i: i[0])
+        if is_header_name(name):
+            return {k: inner(each, "" if is_safe_header(k) else "secret") for k, each in items}
+        return {key: inner(each, key) for key, each in items}
     if isinstance(value, list | tuple):
-        return [describe(inner, name, depth) for inner in value]
+        return [inner(each, name) for each in value]
     if isinstance(value, set | frozenset):
-        return sorted((describe(inner, name, depth) for inner in value), key=canonical)
+        return sorted((inner(each, name) for each in value), key=canonical)
     if isinstance(value, BaseModel):
-        fields = {
-            key: describe(getattr(value, key), key, depth) for key in type(value).model_fields
-        }
-        return {"type": _name(type(value)), **fields}
+        fields = {**dict(value), **(value.model_extra or {})}
+        return {"type": _name(type(value))} | {key: inner(v, key) for key, v in fields.items()}
     if dataclasses.is_dataclass(value):
-        fields = {
-            f.name: describe(getattr(value, f.name), f.name, depth)
-            for f in dataclasses.fields(value)
-        }
-        return {"type": _name(type(value)), **fields}
-    if isinstance(value, functools.partial):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {"type": _name(type(value))} | {n: inner(getattr(value, n), n) for n in names}
+    if isinstance(value, partial):
         return {
-            "function": describe(value.func, "", depth),
-            "args": describe(value.args, "", depth),
-            "kwargs": describe(value.keywords, "", depth),
+            "function": inner(value.func, ""),
+            "args": inner(value.args, ""),
+            "kwargs": inner(value.keywords, ""),
         }
     if isinstance(value, types.MethodType):
-        return {
-            "function": describe(value.__func__, "", depth),
-            "self": describe(value.__self__, "", depth),
-        }
+        return {"function": inner(value.__func__, ""), "self": inner(value.__self__, "")}
     return None
-
-
-def _header(name: str, value: Any) -> Any:
-    """A header may choose the model, so it counts, but only its digest is shown."""
-    if is_secret_name(name):
-        return MASK
-    return "digest:" + _digest(str(value).encode())
 
 
 def _remembered(value: Any) -> str:
@@ -122,8 +139,10 @@ def _remembered(value: Any) -> str:
     key = id(value)
     try:
         _memo[key] = (weakref.ref(value, lambda _: _memo.pop(key, None)), text)
-    except TypeError:  # no weak references to it: its address must do
-        return f"{_name(type(value))}#{os.getpid()}-{id(value):x}"
+    except TypeError:
+        # No weak references to it, and its address may be used again: so it is another one each
+        # time, and a cache may miss but never answer for another object.
+        return text
     return text
 
 
@@ -133,7 +152,7 @@ def _function(function: types.FunctionType) -> Any:
         _code(function.__code__),
         describe(function.__defaults__),
         describe(function.__kwdefaults__),
-        describe(cells, "", DEEPEST - 3),
+        describe(cells, depth=DEEPEST - 3),
     ]
 
 
@@ -145,7 +164,10 @@ def _cell(cell: types.CellType) -> Any:
 
 
 def _code(code: types.CodeType) -> Any:
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    constants = [
+        _code(constant) if isinstance(constant, types.CodeType) else describe(constant)
+        for constant in code.co_consts
+    ]
     return [code.co_code.hex(), constants, list(code.co_names)]
 
 
@@ -154,13 +176,20 @@ def _name(thing: Any) -> str:
     return f"{module}.{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 
 
+def _digest_of(value: Any) -> str:
+    if isinstance(value, SecretStr | SecretBytes):
+        value = value.get_secret_value()
+    data = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
+    return "digest:" + _digest(data)
+
+
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def canonical(value: Any) -> str:
     """Return one text for described values, whatever the order of their keys."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
+    return json.dumps(value, sort_keys=True)
 
 
 class Configuration:

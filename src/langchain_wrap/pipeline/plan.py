@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.callbacks import BaseCallbackManager, CallbackManager, Callbacks
 from langchain_core.runnables import RunnableConfig
@@ -39,8 +38,7 @@ DEFAULT_PARALLEL = 64
 _TOO_LARGE_FOR_TRACES = frozenset({"tools", "functions", "messages", "response_format"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
+class Listener(NamedTuple):
     """Who is told of one prompt's run."""
 
     callbacks: Callbacks = None
@@ -159,7 +157,7 @@ class Plan:
         self._cache_key = ""
         self._fields: dict[str, Any] = {}
         if self._cache is not None:
-            self._fields = llm._described_fields()
+            self._fields = llm._described_fields(digest=True)
             self._configuration = llm._wrap_live.configuration.read(self._fields)
             self._cache_key = self._make_cache_key()
 
@@ -180,6 +178,7 @@ class Plan:
             timeout=self._timeout,
             max_retries=retries if isinstance(retries, int) else 0,
             rate_limiter=self._llm.rate_limiter,
+            secrets=self._secrets,
         )
 
     def _method(self, streamed: bool) -> tuple[Method, Callable[..., Any], str]:
@@ -221,7 +220,6 @@ class Plan:
             begin,
             entry=entry,
             twin=twin,
-            secrets=self._secrets,
         )
 
     async def complete(
@@ -264,7 +262,7 @@ class Plan:
     def settle(self) -> None:
         """Note which fields the model has changed itself (see `identity.Configuration`)."""
         if self._cache is not None:
-            now = self._llm._described_fields()
+            now = self._llm._described_fields(digest=True)
             self._llm._wrap_live.configuration.after(self._fields, now, self._configuration)
 
     async def _gather(self, runs: list[Run], limit: int | None, *, keep_errors: bool) -> None:
@@ -339,7 +337,7 @@ class Plan:
     def _group(self, request: Request) -> Group:
         method: Method = request.method
         if method.name not in self._groups:
-            key = canonical([request.handed_stop, _raw(self._parameters)])
+            key = canonical([request.handed_stop, describe(self._parameters, digest=True)])
             self._groups[method.name] = Group(
                 request.label, method, request.function, request.handed_stop, self._parameters, key
             )
@@ -354,7 +352,7 @@ class Plan:
                 "fields": self._configuration,
                 "stop": self._stop,
                 "include_stop": llm.include_stop,
-                "call": describe(self._parameters),
+                "call": describe(self._parameters, digest=True),
             }
         )
 
@@ -370,7 +368,7 @@ class Plan:
             listener.tags,
             llm.tags,
             {**redact(listener.metadata or {}), **self._tracing_metadata()},
-            llm.metadata,
+            redact(llm.metadata),
             langsmith_inheritable_metadata={
                 name: value
                 for name, value in self._invocation.items()
@@ -404,8 +402,3 @@ class Plan:
 
 def _streams(handlers: Sequence[object]) -> bool:
     return StreamingHandler is not None and any(isinstance(h, StreamingHandler) for h in handlers)
-
-
-def _raw(parameters: Mapping[str, Any]) -> list[Any]:
-    """Describe parameters for grouping, secrets told apart; this never leaves the process."""
-    return [describe(dict(parameters)), sorted(secret_values(dict(parameters)))]

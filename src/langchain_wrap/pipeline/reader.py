@@ -22,6 +22,7 @@ from langchain_wrap.pipeline.cancel import CancelToken
 from langchain_wrap.pipeline.channel import Channel
 from langchain_wrap.pipeline.gate import Visit
 from langchain_wrap.pipeline.loop_thread import LoopThread, loop_thread
+from langchain_wrap.pipeline.scrub import scrub
 from langchain_wrap.pipeline.source import SourceCall, async_chunks, blocking_chunks
 from langchain_wrap.pipeline.timeout import Expired
 from langchain_wrap.pipeline.waiter import AsyncWaiter, SyncWaiter, Waiter, run_sync
@@ -64,8 +65,8 @@ class InlineReader(Reader):
     async def close(self, grace: float) -> None:
         try:
             self._chunks.close()
-        except Exception:
-            logger.warning("%s failed while it was being closed", self._call.label, exc_info=True)
+        except Exception as error:
+            _warn(self._call, error)
         finally:
             self._visit.end()
 
@@ -93,10 +94,15 @@ class NativeReader(Reader):
     async def close(self, grace: float) -> None:
         try:
             await self._chunks.aclose()
-        except Exception:
-            logger.warning("%s failed while it was being closed", self._call.label, exc_info=True)
+        except Exception as error:
+            _warn(self._call, error)
         finally:
             self._visit.end()
+
+
+def _warn(call: SourceCall, error: Exception) -> None:
+    error = cast("Exception", scrub(error, call.secrets()))
+    logger.warning("%s failed while it was being closed", call.label, exc_info=error)
 
 
 class ChannelReader(Reader):

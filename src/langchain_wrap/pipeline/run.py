@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
@@ -18,7 +18,7 @@ from langchain_wrap.pipeline.cache import CacheEntry
 from langchain_wrap.pipeline.cancel import Cancelled
 from langchain_wrap.pipeline.generation import Generation, Request
 from langchain_wrap.pipeline.reader import GRACE
-from langchain_wrap.pipeline.secrets import scrub
+from langchain_wrap.pipeline.scrub import scrub
 from langchain_wrap.pipeline.shell import Shell
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
@@ -53,7 +53,7 @@ def silent(manager: RunManager, *, is_async: bool) -> RunManager:
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(eq=False, repr=False)
 class Outcome:
     """How a run has ended."""
 
@@ -72,7 +72,6 @@ class Run:
         begin: Calls `on_llm_start`; gives the run managers (to be settled).
         entry: Where the completion is in the cache, if there is one.
         twin: The outcome of an equal prompt, which is to be used here too.
-        secrets: Gives the texts that must not show in an error.
     """
 
     def __init__(
@@ -83,14 +82,12 @@ class Run:
         *,
         entry: CacheEntry | None = None,
         twin: Outcome | None = None,
-        secrets: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.request = request
         self._shell = shell
         self._begin = begin
         self._entry = entry
         self._twin = twin
-        self._secrets = secrets
         self._manager: Any = None
         self._generation: Generation | None = None
         self._replay: GenerationChunk | None = None
@@ -107,7 +104,6 @@ class Run:
                 return
         except BaseException as error:
             await self._fail(error)
-            raise
         request = self.request
         request.run_manager = lambda: silent(manager, is_async=request.method.is_async)
         if manager.handlers:
@@ -131,7 +127,6 @@ class Run:
                 await self._shell.settle(self._manager.on_llm_new_token(chunk.text, chunk=chunk))
         except BaseException as error:
             await self._fail(error)
-            raise
         return chunk
 
     @property
@@ -194,7 +189,10 @@ class Run:
         self._over = True
         generation = self._generation
         if generation is None:
-            self.outcome.generation = GenerationChunk(text="")
+            if self._replay is not None:  # not delivered
+                self.outcome.generation = GenerationChunk(
+                    text="", generation_info={"finish_reason": "cancelled"}
+                )
             await self._report_end(llm_output={"cached": True})
             return
         await generation.close(grace)
@@ -203,25 +201,27 @@ class Run:
         self.outcome.usage = generation.facts.usage
         await self._report_end(llm_output=self._llm_output())
 
-    async def _fail(self, error: BaseException) -> None:
+    async def _fail(self, error: BaseException) -> NoReturn:
+        """End the run after an error, and raise it."""
         if self._over:
-            return
+            raise error
         cancelled = isinstance(error, Cancelled | asyncio.CancelledError)
         if cancelled and self.request.cancel.cancelled:
             await self._end_cancelled(0)
-            return
+            raise error
         self._over = True
         generation = self._generation
         partial: GenerationChunk | None = None
         if generation is not None:
             await generation.close(0)
             partial = generation.result()
-        scrub(error, self._secrets())
-        self.outcome.error = error
-        if not self._manager.handlers:
-            return
-        response = _llm_result(partial if partial is not None and partial.text else None)
-        await self._shell.settle(self._manager.on_llm_error(error, response=response))
+        clean = self.outcome.error = scrub(error, self.request.secrets())
+        if self._manager.handlers:
+            response = _llm_result(partial if partial is not None and partial.text else None)
+            await self._shell.settle(self._manager.on_llm_error(clean, response=response))
+        if clean is error:
+            raise error
+        raise clean from None
 
     def _llm_output(self) -> dict[str, Any] | None:
         info = (self.outcome.generation and self.outcome.generation.generation_info) or {}

@@ -1,8 +1,9 @@
 """Secrets: kept out of every text that leaves the model (repr, params, traces, errors).
 
 What is typed `SecretStr` is a secret. So is text under a name that says so (`api_key`,
-`Authorization`), every header that is not known to be harmless, and the password or key in a URL,
-because classes written before `SecretStr` hold keys that way.
+`Authorization`), text that looks like a key under a name that ends like one (`openai_key`), every
+header that is not known to be harmless, and the password or key in a URL, because classes written
+before `SecretStr` hold keys that way.
 """
 
 from __future__ import annotations
@@ -20,44 +21,21 @@ SHORTEST = 4
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = frozenset(
-    [
-        "apikey",
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "secrets",
-        "credential",
-        "credentials",
-        "authorization",
-        "bearer",
-        "cookie",
-        "cookies",
-        "jwt",
-    ]
+    {"apikey", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "jwt"}
+    | {"passphrase", "passwd", "password", "pwd", "secret", "secrets"}
 )
-_KEYS = frozenset(
-    ["api", "access", "private", "secret", "auth", "subscription", "account", "signing", "master"]
-)
-_TOKENS = frozenset(
-    ["api", "access", "auth", "bearer", "refresh", "session", "security", "personal", "hf"]
-)
+_KEYS = frozenset({"access", "account", "api", "auth", "encryption", "license", "master"}) | {
+    "private", "secret", "signing", "subscription",
+}  # fmt: skip
+_TOKENS = frozenset({"access", "api", "auth", "bearer", "hf", "id", "personal", "refresh"}) | {
+    "sas", "security", "session",
+}  # fmt: skip
 _SAFE_HEADERS = frozenset(
-    [
-        "accept",
-        "accept-charset",
-        "accept-encoding",
-        "accept-language",
-        "cache-control",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "te",
-        "user-agent",
-    ]
+    {"accept", "accept-charset", "accept-encoding", "accept-language", "cache-control"}
+    | {"connection", "content-encoding", "content-length", "content-type", "host", "te"}
+    | {"user-agent"}
 )
+_LIKE_A_KEY = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])\S{8,}")
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _QUERY_KEY = re.compile(
     r"(?<=[?&])((?:[\w-]*(?:key|token|secret|password|signature)|sig)=)([^&#\s]+)", re.I
@@ -66,7 +44,7 @@ _QUERY_KEY = re.compile(
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether text under this name is a secret (`api_key`, `X-Api-Key`, `hfToken`)."""
+    """Whether any text under this name is a secret (`api_key`, `X-Api-Key`, `hfToken`)."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words:
         return False
@@ -77,9 +55,33 @@ def is_secret_name(name: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
+def _may_be_secret_name(name: str) -> bool:
+    words = [word.lower() for word in _WORDS.findall(name)]
+    return bool(words) and words[-1] in ("key", "token", "pat", "auth")
+
+
+@lru_cache(maxsize=4096)
 def is_header_name(name: str) -> bool:
     """Whether a mapping under this name holds HTTP headers."""
     return name.lower().rstrip("s").endswith("header")
+
+
+def is_safe_header(name: object) -> bool:
+    """Whether a header is known to be harmless."""
+    return isinstance(name, str) and name.lower() in _SAFE_HEADERS
+
+
+def is_secret(value: Any, name: str) -> bool:
+    """Whether a single value, under this name, is a secret."""
+    if isinstance(value, SecretStr | SecretBytes):
+        return True
+    if not isinstance(value, str | bytes) or not value:
+        return False
+    if is_secret_name(name):
+        return True
+    return (
+        _may_be_secret_name(name) and isinstance(value, str) and bool(_LIKE_A_KEY.fullmatch(value))
+    )
 
 
 def clean_url(text: str) -> str:
@@ -91,95 +93,53 @@ def clean_url(text: str) -> str:
 
 def redact(value: Any, name: str = "") -> Any:
     """Return a copy of `value` in which every secret is masked; `name` is what it stands under."""
-    if isinstance(value, SecretStr | SecretBytes):
+    if is_secret(value, name):
         return MASK
     if isinstance(value, str):
-        return MASK if value and is_secret_name(name) else clean_url(value)
-    if isinstance(value, bytes):
-        return MASK if is_secret_name(name) else value
+        return clean_url(value)
     if isinstance(value, Mapping):
-        if is_header_name(name):
-            return {key: redact_header(key, inner) for key, inner in value.items()}
-        inherited = name if is_secret_name(name) else ""
-        return {
-            key: redact(inner, inherited or (key if isinstance(key, str) else ""))
-            for key, inner in value.items()
-        }
+        return {key: redact(inner, label) for key, inner, label in _labelled(value.items(), name)}
     if type(value) in (list, tuple, set, frozenset):
-        if is_header_name(name) and all(isinstance(i, tuple) and len(i) == 2 for i in value):
-            return type(value)((key, redact_header(key, inner)) for key, inner in value)
+        if is_header_name(name) and _are_pairs(value):
+            return type(value)((k, redact(v, label)) for k, v, label in _labelled(value, name))
         return type(value)(redact(inner, name) for inner in value)
     return value
 
 
-def redact_header(name: object, value: Any) -> Any:
-    """Return a header's value, masked unless the header is known to be harmless."""
-    return value if isinstance(name, str) and name.lower() in _SAFE_HEADERS else MASK
-
-
 def secret_values(value: Any, name: str = "") -> Iterator[str]:
     """Yield the texts that `redact` would mask."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, SecretBytes):
-        yield value.get_secret_value().decode(errors="replace")
+    if is_secret(value, name):
+        text = value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value
+        text = text.decode(errors="replace") if isinstance(text, bytes) else text
+        yield text
+        yield from text.split()[1:]  # the key of "Bearer KEY"
     elif isinstance(value, str):
-        if is_secret_name(name):
-            yield value
-            yield from value.split()[1:]  # the key of "Bearer KEY"
-        elif clean_url(value) != value:
-            yield from _USER_INFO.findall(value)
-            yield from (part for info in _USER_INFO.findall(value) for part in info.split(":")[1:])
+        if clean_url(value) != value:
+            for info in _USER_INFO.findall(value):
+                yield info
+                yield from info.split(":")[1:]
             yield from (match[1] for match in _QUERY_KEY.findall(value))
     elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            header = is_header_name(name) and redact_header(key, inner) is MASK
-            label = "secret" if header or is_secret_name(name) else key
-            yield from secret_values(inner, label if isinstance(label, str) else "")
+        for _, inner, label in _labelled(value.items(), name):
+            yield from secret_values(inner, label)
     elif isinstance(value, list | tuple | set | frozenset):
-        if is_header_name(name):
-            yield from secret_values({i[0]: i[1] for i in value if len(i) == 2}, name)
+        if is_header_name(name) and _are_pairs(value):
+            for _, inner, label in _labelled(value, name):
+                yield from secret_values(inner, label)
         else:
             for inner in value:
                 yield from secret_values(inner, name)
 
 
-def scrub(error: BaseException, secrets: Iterable[str]) -> None:
-    """Mask secrets in the texts of an error and of the errors behind it, in place."""
-    found = sorted({s for s in secrets if len(s) >= SHORTEST}, key=len, reverse=True)
-    if not found:
-        return
-    pattern = re.compile("|".join(map(re.escape, found)))
-    queue: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while queue:
-        current = queue.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        queue += [current.__cause__, current.__context__]
-        if isinstance(current, BaseExceptionGroup):
-            queue += current.exceptions
-        _scrub_one(current, pattern)
+def _labelled(items: Iterable[Any], name: str) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the items of a mapping with the name under which each is judged."""
+    headers, secret = is_header_name(name), is_secret_name(name)
+    for key, value in items:
+        if secret or (headers and not is_safe_header(key)):
+            yield key, value, "secret"
+        else:
+            yield key, value, key if isinstance(key, str) else ""
 
 
-def _scrub_one(error: BaseException, pattern: re.Pattern[str]) -> None:
-    def clean(value: Any) -> Any:
-        if isinstance(value, str):
-            return pattern.sub(MASK, value)
-        if type(value) in (list, tuple):
-            return type(value)(map(clean, value))
-        if type(value) is dict:
-            return {key: clean(inner) for key, inner in value.items()}
-        return value
-
-    args = clean(error.args)
-    if args != error.args:
-        error.args = args
-    for key, value in list(getattr(error, "__dict__", {}).items()):
-        cleaned = clean(value)
-        if cleaned is not value and cleaned != value:
-            try:
-                setattr(error, key, cleaned)
-            except AttributeError:
-                continue
+def _are_pairs(value: Iterable[Any]) -> bool:
+    return all(isinstance(item, tuple) and len(item) == 2 for item in value)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_wrap.errors import did_you_mean
 
@@ -14,8 +13,7 @@ OFFERED = frozenset({"stop", "run_manager", "cancel"})
 """What the pipeline hands to a method that has a parameter of that name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What a method takes besides the prompt."""
 
     offered: frozenset[str]

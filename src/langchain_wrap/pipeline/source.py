@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_core.outputs import Generation, GenerationChunk
 
@@ -13,8 +13,7 @@ from langchain_wrap.pipeline.cancel import CancelToken
 from langchain_wrap.pipeline.signature import Signature
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(NamedTuple):
     """One of the methods that an author can implement."""
 
     name: str
@@ -56,7 +55,7 @@ def choose(implemented: Collection[str], *, streamed: bool, is_async: bool) -> M
     return METHODS[next(name for name in order if name in implemented)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False)
 class SourceCall:
     """One call of an author's method."""
 
@@ -70,6 +69,8 @@ class SourceCall:
     cancel: CancelToken
     run_manager: Callable[[], Any] = lambda: None
     """Makes the run manager for a method that asks for one."""
+    secrets: Callable[[], Iterable[str]] = tuple
+    """Gives the texts that must not show in an error."""
 
     def __call__(self) -> Any:
         """Call the method with what it takes of stop, cancel, run_manager and parameters."""

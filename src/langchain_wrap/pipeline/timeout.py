@@ -76,8 +76,8 @@ class Patience:
         """Note that the model is being called now."""
         self._mark("first_token")
 
-    def received(self) -> None:
-        """Note that a chunk has come."""
+    def waits(self) -> None:
+        """Note that the reader waits for another chunk now."""
         if self._timeout.idle is not None or self._next is not None:
             self._mark("idle")
 
