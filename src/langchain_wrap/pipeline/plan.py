@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import BaseCallbackManager, CallbackManager, Callbacks
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, get_config_list
+from langchain_core.callbacks import CallbackManager
 
 from langchain_wrap.pipeline import cache
 from langchain_wrap.pipeline.batching import Group, Ticket
 from langchain_wrap.pipeline.cancel import Cancelled
 from langchain_wrap.pipeline.generation import Generation, Request
 from langchain_wrap.pipeline.identity import canonical, describe
+from langchain_wrap.pipeline.listener import Listener, start_of
 from langchain_wrap.pipeline.run import Outcome, Run
 from langchain_wrap.pipeline.secrets import redact, secret_values
 from langchain_wrap.pipeline.shell import Shell
@@ -25,7 +23,7 @@ from langchain_wrap.pipeline.stop import merge_stops
 from langchain_wrap.pipeline.timeout import Timeout
 
 if TYPE_CHECKING:
-    from langchain_wrap.llm import LLM
+    from langchain_wrap.contract import Contract
 
 try:  # a private name: without it, invoke does not stream to astream_events and LangGraph
     from langchain_core.tracers._streaming import _StreamingCallbackHandler as StreamingHandler
@@ -36,82 +34,6 @@ DEFAULT_PARALLEL = 64
 """How many prompts of a batch run at once where nothing else is said."""
 
 _TOO_LARGE_FOR_TRACES = frozenset({"tools", "functions", "messages", "response_format"})
-
-
-class Listener(NamedTuple):
-    """Who is told of one prompt's run."""
-
-    callbacks: Callbacks = None
-    tags: list[str] | None = None
-    metadata: dict[str, Any] | None = None
-    run_name: str | None = None
-    run_id: uuid.UUID | None = None
-
-    @classmethod
-    def of(cls, config: RunnableConfig) -> Listener:
-        """Return the listener that a runnable's config names."""
-        return cls(
-            callbacks=config.get("callbacks"),
-            tags=config.get("tags"),
-            metadata=config.get("metadata"),
-            run_name=config.get("run_name"),
-            run_id=config.get("run_id"),
-        )
-
-    def shares_with(self, other: Listener) -> bool:
-        """Whether the same callback manager serves both."""
-        return (
-            self.callbacks is other.callbacks
-            and self.tags is other.tags
-            and self.metadata is other.metadata
-        )
-
-    @classmethod
-    def each(
-        cls, config: RunnableConfig | list[RunnableConfig] | None, count: int
-    ) -> tuple[list[Listener], int | None]:
-        """Return a listener for each input of a batch, and the config's `max_concurrency`."""
-        if count and (config is None or (isinstance(config, dict) and not config.get("run_id"))):
-            shared = ensure_config(config)
-            return [cls.of(shared)] * count, shared.get("max_concurrency")
-        configs = get_config_list(config, count)
-        most = configs[0].get("max_concurrency") if configs else None
-        return [cls.of(each) for each in configs], most
-
-    @classmethod
-    def spread(cls, count: int, callbacks: Any, run_id: Any, **options: Any) -> list[Listener]:
-        """Return a listener for each prompt of `generate`, which takes values or lists of them.
-
-        Raises:
-            ValueError: A list has another length than the list of prompts.
-        """
-        each = (
-            isinstance(callbacks, list)
-            and bool(callbacks)
-            and (callbacks[0] is None or isinstance(callbacks[0], list | BaseCallbackManager))
-        )
-        if each:
-            options["callbacks"] = callbacks
-            for name, value in options.items():
-                if value is not None and not (isinstance(value, list) and len(value) == count):
-                    raise ValueError(
-                        f"{name} must be a list of the same length as prompts ({count}), "
-                        "because callbacks is a list with an entry for each prompt"
-                    )
-            columns = {name: value or [None] * count for name, value in options.items()}
-        else:
-            columns = {name: [value] * count for name, value in options.items()}
-            columns["callbacks"] = [callbacks] * count
-        if isinstance(run_id, list):
-            if len(run_id) != count:
-                raise ValueError(f"{len(run_id)} run_id's were given for {count} prompts")
-            columns["run_id"] = run_id
-        else:
-            columns["run_id"] = [run_id] + [None] * (count - 1)
-        return [
-            cls(**{name: column[index] for name, column in columns.items()})
-            for index in range(count)
-        ]
 
 
 class Plan:
@@ -132,7 +54,7 @@ class Plan:
 
     def __init__(
         self,
-        llm: LLM,
+        llm: Contract,
         shell: Shell,
         *,
         stop: object = None,
@@ -202,7 +124,7 @@ class Plan:
         llm = self._llm
         manager = self._callback_manager(listener)
         begin = partial(
-            manager.on_llm_start,
+            start_of(manager),
             llm._serialized,
             [prompt],
             invocation_params=self._invocation,

@@ -12,10 +12,11 @@ from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
     CallbackManagerForLLMRun,
 )
-from langchain_core.outputs import GenerationChunk, LLMResult
+from langchain_core.outputs import GenerationChunk, LLMResult, RunInfo
 
 from langchain_wrap.pipeline.cache import CacheEntry
 from langchain_wrap.pipeline.cancel import Cancelled
+from langchain_wrap.pipeline.facts import add_usage
 from langchain_wrap.pipeline.generation import Generation, Request
 from langchain_wrap.pipeline.reader import GRACE
 from langchain_wrap.pipeline.scrub import scrub
@@ -178,6 +179,8 @@ class Run:
         if generation is None:
             await self._report_end(llm_output={"cached": True})
             return
+        if self.request.cancel.cancelled:  # the model has heeded it, and ended by itself
+            generation.facts.conclude(finish_reason="cancelled")
         self.outcome.generation = generation.result()
         self.outcome.usage = generation.facts.usage
         if self._entry is not None:
@@ -241,3 +244,19 @@ def _llm_result(
     generation: GenerationChunk | None, llm_output: dict[str, Any] | None = None
 ) -> LLMResult:
     return LLMResult(generations=[[generation]] if generation else [], llm_output=llm_output)
+
+
+def llm_result(outcomes: list[Outcome]) -> LLMResult:
+    """Return the result of `generate` for prompts that have all succeeded; usage is summed."""
+    output: dict[str, Any] = {}
+    for outcome in outcomes:
+        if outcome.usage:
+            add_usage(output.setdefault("token_usage", {}), outcome.usage)
+        info = (outcome.generation and outcome.generation.generation_info) or {}
+        if "model_name" in info:
+            output["model_name"] = info["model_name"]
+    return LLMResult(
+        generations=[[outcome.generation] for outcome in outcomes if outcome.generation],
+        llm_output=output,
+        run=[RunInfo(run_id=outcome.run_id) for outcome in outcomes if outcome.run_id] or None,
+    )
