@@ -162,7 +162,7 @@ class Recorder(BaseCallbackHandler):
         self.payloads.append((error, str(error), repr(error), kwargs))
 
     def on_retry(self, retry_state, *, run_id, **kwargs):
-        self.events.append(("retry", run_id, retry_state))
+        self.events.append(("retry", run_id, retry_state.attempt_number))
 
     @property
     def names(self) -> list[str]:

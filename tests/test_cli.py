@@ -25,8 +25,11 @@ def shout(prompt):
     for word in prompt.split():
         yield word.upper() + " "
 
-def answer(prompt, temperature=1.0):
-    return f"{prompt} at {temperature!r}"
+def answer(prompt, **parameters):
+    return repr(parameters)
+
+def cold(prompt, temperature=0):
+    return prompt
 
 @wrap(name="counter")
 def counter(prompt):
@@ -59,17 +62,19 @@ def fails(prompt):
     raise RuntimeError("the model\\nis broken")
 
 def slow(prompt):
+    open("started", "w").close()
     for number in range(1000):
         yield f"{number} "
         time.sleep(0.02)
 
 async def slow_async(prompt):
+    open("started", "w").close()
     for number in range(1000):
         yield f"{number} "
         await asyncio.sleep(0.02)
 
 def stuck(prompt):
-    print("stuck", flush=True)
+    open("started", "w").close()
     time.sleep(60)
     return ""
 """
@@ -107,6 +112,13 @@ def cli(folder):
         )
 
     return run
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
 
 
 def error_of(process) -> str:
@@ -154,13 +166,11 @@ class TestRun:
     def test_an_llm_of_langchain_core(self, cli):
         assert cli("run", "models:old", "friend").stdout == "old friend\n"
 
-    @pytest.mark.parametrize(
-        ("text", "value"),
-        [("0.2", "0.2"), ("true", "True"), ("[1]", "[1]"), ("warm", "'warm'"), ('"1"', "'1'")],
-    )
-    def test_parameters_are_json_or_text(self, cli, text, value):
-        out = cli("run", "models:answer", "p", "--param", f"temperature={text}")
-        assert out.stdout == f"p at {value}\n"
+    def test_parameters_are_json_or_text(self, cli):
+        texts = {"a": "0.2", "b": "true", "c": "[1]", "d": "warm", "e": '"1"', "f": "x=y"}
+        args = [arg for name, text in texts.items() for arg in ("--param", f"{name}={text}")]
+        values = {"a": 0.2, "b": True, "c": [1], "d": "warm", "e": "1", "f": "x=y"}
+        assert cli("run", "models:answer", "p", *args).stdout == f"{values!r}\n"
 
     def test_stops(self, cli):
         out = cli("run", "models:shout", "a b c d", "--stop", "D", "--stop", "B C")
@@ -275,7 +285,7 @@ class TestErrors:
         assert out.stdout == "some \n"
 
     def test_parameter_that_the_model_does_not_take(self, cli):
-        assert "'warmth'" in error_of(cli("run", "models:answer", "p", "--param", "warmth=1"))
+        assert "'warmth'" in error_of(cli("run", "models:cold", "p", "--param", "warmth=1"))
 
     def test_empty_stop(self, cli):
         assert "stop" in error_of(cli("run", "models:shout", "p", "--stop", ""))
@@ -298,10 +308,7 @@ class TestInterrupt:
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
-            if "--json" in options and model != "stuck":
-                time.sleep(3)  # it prints nothing before its end
-            else:
-                process.stdout.readline() if options or model == "stuck" else process.stdout.read(2)
+            wait_for(folder / "started")
             begin = time.monotonic()
             process.send_signal(signal.SIGINT)
             try:
@@ -328,3 +335,66 @@ class TestExtra:
             {MAIN}
         """)
         assert "pip install 'langchain-wrap[cli]'" in error_of(cli("--help", code=code))
+
+
+class TestRealModel:
+    """A few runs of the default model; they need the extra `llama-cpp`."""
+
+    @pytest.fixture(autouse=True)
+    def engine(self):
+        pytest.importorskip("xllamacpp")
+
+    def test_json(self, cli):
+        params = ("--param", "temperature=0", "--param", "max_tokens=4")
+        out = cli("run", "llama-cpp:smollm2", "The capital of France is", "--json", *params)
+        answer = json.loads(out.stdout)
+        assert "Paris" in answer["text"]
+        assert answer["finish_reason"] == "length"
+        assert answer["usage"]["completion_tokens"] == 4
+        assert answer["model"].startswith("SmolLM2-135M-Instruct")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT to send")
+    def test_interrupt(self, folder):
+        with subprocess.Popen(
+            command("run", "llama-cpp:smollm2", "Once", "--param", "max_tokens=1500"),
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            process.stdout.read(5)
+            process.send_signal(signal.SIGINT)
+            try:
+                _, errors = process.communicate(timeout=20)
+            finally:
+                process.kill()
+        assert (process.returncode, errors) == (130, b"")
+
+    @pytest.mark.timeout(300)
+    def test_demo(self, folder):
+        done = subprocess.run(
+            command("demo"),
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "\x1b" not in done.stdout
+        assert "exactly the text before the stop: yes" in done.stdout
+        for part in ("streamed", "invoke, in a loop", "on_llm_end", "LlamaCpp"):
+            assert part in done.stdout
+
+
+def test_the_demo_finds_a_stop_across_two_tokens():
+    from langchain_wrap.demo import find_stop
+
+    pieces = ["The", " cat", " sat", " on", " the", " mat", "."]
+    stop, index = find_stop(pieces)
+    text = "".join(pieces)
+    assert text.index(stop) == len("".join(pieces[: index + 1])) - 2
+    assert not any(stop in piece for piece in pieces)
+    assert find_stop(["a", "b", "c"]) is None
+    assert find_stop([]) is None

@@ -182,7 +182,9 @@ def test_every_page_is_linked_from_the_readme():
 
 def test_the_runner_notices_wrong_output(tmp_path, runner):
     page = Page(tmp_path / "page.md", runner)
-    page.run(Block("python", "await __import__('asyncio').sleep(0)\n1 + 1  # 2\nprint(3)  # 3\n", 1))
+    page.run(
+        Block("python", "await __import__('asyncio').sleep(0)\n1 + 1  # 2\nprint(3)  # 3\n", 1)
+    )
     with pytest.raises(AssertionError, match="line 2"):
         page.run(Block("python", "1 + 1  # 3\n", 1))
     with pytest.raises(AssertionError, match="line 1"):

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import GenerationChunk
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
-from scripted import KINDS, PATHS, STREAMING, AsyncRecorder, ByAStream, ByCall, ByStream, Recorder
+from scripted import (
+    KINDS,
+    LONG,
+    PATHS,
+    STREAMING,
+    AsyncRecorder,
+    ByAStream,
+    ByCall,
+    ByStream,
+    Recorder,
+)
 
 from langchain_wrap import LLM
 
@@ -100,17 +111,6 @@ def test_the_run_manager_of_a_model_is_the_one_of_its_run(path):
     run_id = uuid.uuid4()
     config = {"run_id": run_id, "tags": ["t"], "callbacks": [Recorder()]}
     assert PATHS[path](Curious(), "p", config) == f"{run_id}t"
-
-
-def test_the_run_manager_can_open_child_runs():
-    class Parent(LLM):
-        def _call(self, prompt, run_manager=None):
-            return ByCall().invoke(prompt, {"callbacks": run_manager.get_child()})
-
-    collector = RunCollectorCallbackHandler()
-    Parent().invoke("p", {"callbacks": [collector]})
-    (run,) = collector.traced_runs
-    assert [child.outputs["generations"][0][0]["text"] for child in run.child_runs] == ["p"]
 
 
 @pytest.mark.parametrize("path", ["batch", "abatch"])
@@ -276,6 +276,26 @@ def test_an_error_of_the_model_is_reported_once_with_the_partial_text(path):
     assert "error" in recorder.names
     assert recorder.names.count("error") + recorder.names.count("end") == len(recorder.run_ids)
     assert responses[0] == "partial"
+
+
+async def test_runs_that_fail_together_are_all_reported_to_a_slow_handler():
+    class Breaking(LLM):
+        def _call(self, prompt):
+            together.wait(LONG)
+            raise ZeroDivisionError(prompt)
+
+    class Slow(AsyncRecorder):
+        async def on_llm_error(self, error, **kwargs):
+            await asyncio.sleep(0.01 * int(str(error)))
+            await super().on_llm_error(error, **kwargs)
+
+    together = threading.Barrier(8)
+    recorder = Slow()
+    prompts = [str(i) for i in range(8)]
+    with pytest.raises(ZeroDivisionError):
+        await Breaking().abatch(prompts, {"callbacks": [recorder]})
+    assert recorder.names.count("start") == 8
+    assert recorder.names.count("error") + recorder.names.count("end") == 8
 
 
 @pytest.mark.parametrize("path", DIRECT)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,8 +14,8 @@ import pytest
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models.llms import LLM as CoreLLM
 from langchain_core.load import dumpd
-from langchain_core.outputs import GenerationChunk
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import GenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import SecretStr
 from scripted import PATHS, Recorder, is_token, read, token
@@ -148,7 +152,9 @@ async def test_s8_events_v1_come_in_the_order_of_the_seed(chain):
     assert names[18:] == ["on_llm_end", "on_chain_end"]
     start = events[3]["data"]["input"]["prompts"]
     assert start == ["System: you are a bot\nHuman: hello there!"]
-    assert [e["data"]["chunk"] for e in events if e["event"] == "on_chain_stream"] == list("System:")
+    assert [e["data"]["chunk"] for e in events if e["event"] == "on_chain_stream"] == list(
+        "System:"
+    )
 
 
 async def test_s8_events_v2_carry_each_token_once(chain):
@@ -175,26 +181,26 @@ async def test_s9_an_existing_program_runs_with_the_import_changed():
 
 
 def test_s10_every_init_parameter_of_ours_has_a_docstring():
-    import ast
-    import inspect
+    described = set()
+    for base in LLM.__mro__:
+        if base.__module__.startswith("langchain_wrap"):
+            described |= described_fields(base)
+    ours = set(LLM.model_fields) - set(CoreLLM.model_fields)
+    assert ours
+    assert ours <= described
+    assert "https://" in (LLM.__doc__ or "")
 
-    from langchain_wrap import llm as module
 
-    (cls,) = [
-        node
-        for node in ast.parse(inspect.getsource(module)).body
-        if isinstance(node, ast.ClassDef) and node.name == "LLM"
-    ]
-    fields = set(LLM.__annotations__) - {"_wrap_live", "model_config"}
-    described = {
+def described_fields(cls: type) -> set[str]:
+    """The names of a class's fields that a string follows."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    return {
         node.target.id
-        for node, after in zip(cls.body, cls.body[1:], strict=False)
+        for node, after in itertools.pairwise(body.body)
         if isinstance(node, ast.AnnAssign)
         and isinstance(after, ast.Expr)
         and isinstance(after.value, ast.Constant)
     }
-    assert fields <= described
-    assert "https://" in (LLM.__doc__ or "")
 
 
 # S11 is this suite.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+
+logger = logging.getLogger("langchain_wrap")
 
 
 class Cancelled(Exception):
@@ -37,7 +40,11 @@ class CancelToken:
             self._cancelled = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:
+                # One that fails must not keep the others from being called.
+                logger.warning("a callback of a CancelToken has failed", exc_info=True)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block for at most `timeout` seconds; return whether the call was cancelled."""

@@ -112,6 +112,8 @@ class Generation:
         reader, self._reader = self._reader, None
         if reader is not None:
             await reader.close(grace)
+        if self._request.ticket is not None:
+            self._request.ticket.leave()
 
     def result(self) -> GenerationChunk:
         """Return what has gone out so far as one chunk, with all that is known about it."""

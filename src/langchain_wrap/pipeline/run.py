@@ -100,10 +100,13 @@ class Run:
         manager = self._manager = (await self._shell.settle(self._begin()))[0]
         self._over = False
         self.outcome.run_id = manager.run_id
+        error: BaseException | None = None
         try:
             if await self._look_up():
                 return
-        except BaseException as error:
+        except BaseException as caught:
+            error = caught
+        if error is not None:
             await self._fail(error)
         request = self.request
         request.run_manager = lambda: silent(manager, is_async=request.method.is_async)
@@ -126,9 +129,13 @@ class Run:
                 await self._end()
             elif self._manager.handlers:
                 await self._shell.settle(self._manager.on_llm_new_token(chunk.text, chunk=chunk))
-        except BaseException as error:
-            await self._fail(error)
-        return chunk
+        except BaseException as caught:
+            error = caught
+        else:
+            return chunk
+        # Outside of the handler, so that what is raised here does not get the original error,
+        # which may show a secret, for its context.
+        await self._fail(error)
 
     @property
     def needs_model(self) -> bool:
@@ -221,10 +228,8 @@ class Run:
         clean = self.outcome.error = scrub(error, self.request.secrets())
         if self._manager.handlers:
             response = _llm_result(partial if partial is not None and partial.text else None)
-            await self._shell.settle(self._manager.on_llm_error(clean, response=response))
-        if clean is error:
-            raise error
-        raise clean from None
+            await self._shell.settle_surely(self._manager.on_llm_error(clean, response=response))
+        raise clean
 
     def _llm_output(self) -> dict[str, Any] | None:
         info = (self.outcome.generation and self.outcome.generation.generation_info) or {}
@@ -237,7 +242,7 @@ class Run:
     async def _report_end(self, llm_output: dict[str, Any] | None) -> None:
         if self._manager.handlers:
             result = _llm_result(self.outcome.generation, llm_output)
-            await self._shell.settle(self._manager.on_llm_end(result))
+            await self._shell.settle_surely(self._manager.on_llm_end(result))
 
 
 def _llm_result(

@@ -47,6 +47,10 @@ class Shell(ABC):
         """Return the result of a call that may give a coroutine in the async shell."""
 
     @abstractmethod
+    async def settle_surely(self, value: Any) -> None:
+        """Settle a report that must have arrived before the caller goes on, even if cancelled."""
+
+    @abstractmethod
     def open(self, call: SourceCall, visit: Visit, waiter: Waiter, *, bounded: bool) -> Reader:
         """Return a reader of the source; `bounded` where waiting for it may have to end."""
 
@@ -82,6 +86,9 @@ class SyncShell(Shell):
 
     async def settle(self, value: Any) -> Any:
         return value
+
+    async def settle_surely(self, value: Any) -> None:
+        pass
 
     def open(self, call: SourceCall, visit: Visit, waiter: Waiter, *, bounded: bool) -> Reader:
         if call.method.is_async:
@@ -175,6 +182,17 @@ class AsyncShell(Shell):
 
     async def settle(self, value: Any) -> Any:
         return await value if hasattr(value, "__await__") else value
+
+    async def settle_surely(self, value: Any) -> None:
+        if not hasattr(value, "__await__"):
+            return
+        task = asyncio.ensure_future(value)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                await asyncio.wait([task])
+            raise
 
     def open(self, call: SourceCall, visit: Visit, waiter: Waiter, *, bounded: bool) -> Reader:
         if call.method.is_async:
