@@ -47,6 +47,13 @@ class Gate:
         """How many wait now."""
         return len(self._queue)
 
+    def resize(self, limit: int | None, max_queued: int | None) -> None:
+        """Set the bounds anew; who now has room comes in."""
+        if (limit, max_queued) != (self.limit, self.max_queued):
+            with self._lock:
+                self.limit, self.max_queued = limit, max_queued
+                self._admit()
+
     async def enter(
         self, waiter: Waiter, deadline: float | None = None, cancel: CancelToken | None = None
     ) -> bool:

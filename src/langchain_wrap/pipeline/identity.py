@@ -7,7 +7,6 @@ digests, because what was answered to one customer's key is not for another's.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import decimal
 import enum
@@ -21,23 +20,23 @@ import re
 import types
 import uuid
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic import SecretBytes, SecretStr
 
 from langchain_wrap.pipeline.secrets import (
+    DEEPEST,
     MASK,
     clean_url,
+    fields_of,
     is_header_name,
     is_safe_header,
     is_secret,
 )
-
-DEEPEST = 12
-"""Containers nested deeper are told apart by object, not by content."""
 
 _VALUES = (
     complex,
@@ -61,8 +60,8 @@ def describe(value: Any, name: str = "", *, digest: bool = False, depth: int = 0
     """Return JSON values that stand for `value`: equal where it is equal, in any process.
 
     A function is told apart by its name, its code and its closure, as they are when it is first
-    described. An object that has no content to describe is told apart by object, for as long as
-    this process lives.
+    described. An object that has no content to describe (or stands too deep in containers) is told
+    apart by object, for as long as this process lives.
 
     Args:
         value: What to describe.
@@ -104,16 +103,13 @@ def _container(value: Any, name: str, inner: Callable[[Any, str], Any]) -> Any:
         if is_header_name(name):
             return {k: inner(each, "" if is_safe_header(k) else "secret") for k, each in items}
         return {key: inner(each, key) for key, each in items}
-    if isinstance(value, list | tuple):
+    fields = fields_of(value)
+    if fields is not None:
+        return {"type": _name(type(value))} | {key: inner(v, key) for key, v in fields.items()}
+    if isinstance(value, list | tuple | deque):
         return [inner(each, name) for each in value]
     if isinstance(value, set | frozenset):
         return sorted((inner(each, name) for each in value), key=canonical)
-    if isinstance(value, BaseModel):
-        fields = {**dict(value), **(value.model_extra or {})}
-        return {"type": _name(type(value))} | {key: inner(v, key) for key, v in fields.items()}
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value)]
-        return {"type": _name(type(value))} | {n: inner(getattr(value, n), n) for n in names}
     if isinstance(value, partial):
         return {
             "function": inner(value.func, ""),

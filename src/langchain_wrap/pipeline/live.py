@@ -49,8 +49,7 @@ class Live:
     def gate(self, limit: int | None, max_queued: int | None) -> Gate:
         """Return the model's gate, set to these bounds."""
         gate = self._here()._gate
-        gate.limit = limit
-        gate.max_queued = max_queued
+        gate.resize(limit, max_queued)
         return gate
 
     def batcher(

@@ -8,17 +8,22 @@ before `SecretStr` hold keys that way.
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import SecretBytes, SecretStr
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 MASK = "**********"
 SHORTEST = 4
 """A shorter secret is not looked for in error texts: it would match anywhere."""
+DEEPEST = 12
+"""Containers nested deeper are not looked into."""
 
+_COLLECTIONS = (list, tuple, set, frozenset, deque)
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = frozenset(
     {"apikey", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "jwt"}
@@ -91,22 +96,49 @@ def clean_url(text: str) -> str:
     return _QUERY_KEY.sub(rf"\1{MASK}", _USER_INFO.sub(MASK, text))
 
 
-def redact(value: Any, name: str = "") -> Any:
-    """Return a copy of `value` in which every secret is masked; `name` is what it stands under."""
+def redact(value: Any, name: str = "", depth: int = 0) -> Any:
+    """Return `value` with every secret masked; itself, where there is none, else a copy.
+
+    Args:
+        value: A value, a container of values, or an object with fields; of one that holds a
+            secret, its fields are returned as a dict.
+        name: What it stands under.
+        depth: How deep in containers it stands.
+    """
     if is_secret(value, name):
         return MASK
     if isinstance(value, str):
         return clean_url(value)
+    if depth >= DEEPEST:
+        return value
+    fields = fields_of(value)
+    if fields is not None:
+        clean = {k: redact(v, label, depth + 1) for k, v, label in _labelled(fields.items(), name)}
+        return value if all(clean[key] is fields[key] for key in fields) else clean
+    if not isinstance(value, _COLLECTIONS):
+        return value
+    if is_header_name(name) and _are_pairs(value):
+        items = [(k, redact(v, label, depth + 1)) for k, v, label in _labelled(value, name)]
+        return type(value)(items)
+    items = [redact(inner, name, depth + 1) for inner in value]
+    unchanged = all(new is old for new, old in zip(items, value, strict=True))
+    return value if unchanged else type(value)(items)
+
+
+def fields_of(value: Any) -> Mapping[Any, Any] | None:
+    """Return what a mapping or an object with fields holds, by name; None for anything else."""
     if isinstance(value, Mapping):
-        return {key: redact(inner, label) for key, inner, label in _labelled(value.items(), name)}
-    if type(value) in (list, tuple, set, frozenset):
-        if is_header_name(name) and _are_pairs(value):
-            return type(value)((k, redact(v, label)) for k, v, label in _labelled(value, name))
-        return type(value)(redact(inner, name) for inner in value)
-    return value
+        return value
+    if isinstance(value, BaseModel):
+        return {**dict(value), **(value.model_extra or {})}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=True))
+    return None
 
 
-def secret_values(value: Any, name: str = "") -> Iterator[str]:
+def secret_values(value: Any, name: str = "", depth: int = 0) -> Iterator[str]:
     """Yield the texts that `redact` would mask."""
     if is_secret(value, name):
         text = value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value
@@ -119,16 +151,18 @@ def secret_values(value: Any, name: str = "") -> Iterator[str]:
                 yield info
                 yield from info.split(":")[1:]
             yield from (match[1] for match in _QUERY_KEY.findall(value))
-    elif isinstance(value, Mapping):
-        for _, inner, label in _labelled(value.items(), name):
-            yield from secret_values(inner, label)
-    elif isinstance(value, list | tuple | set | frozenset):
-        if is_header_name(name) and _are_pairs(value):
-            for _, inner, label in _labelled(value, name):
-                yield from secret_values(inner, label)
+    elif depth < DEEPEST:
+        fields = fields_of(value)
+        if fields is not None:
+            items = _labelled(fields.items(), name)
+        elif not isinstance(value, _COLLECTIONS):
+            return
+        elif is_header_name(name) and _are_pairs(value):
+            items = _labelled(value, name)
         else:
-            for inner in value:
-                yield from secret_values(inner, name)
+            items = ((None, inner, name) for inner in value)
+        for _, inner, label in items:
+            yield from secret_values(inner, label, depth + 1)
 
 
 def _labelled(items: Iterable[Any], name: str) -> Iterator[tuple[Any, Any, str]]:
