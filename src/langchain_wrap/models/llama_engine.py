@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_wrap.errors import MissingExtraError
+from langchain_wrap.models import llama_fork
 from langchain_wrap.models.llama_slots import Slots
 from langchain_wrap.models.llama_socket import Address
 
@@ -87,6 +88,8 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.proven: set[str] = set()
+        """Constraints that the engine was seen to honour."""
         self.core = Core(settings)
         _cores.add(self.core)
         weakref.finalize(self, _retire, self.core).atexit = False
@@ -144,6 +147,7 @@ def _load(settings: Settings, address: Address) -> Any:
         if error.name != "xllamacpp":
             raise
         raise MissingExtraError("LlamaCpp", "llama-cpp") from error
+    llama_fork.prepare(xllamacpp.xllamacpp.__file__)
     params = xllamacpp.CommonParams()
     params.model.path = settings.path
     params.n_parallel = settings.n_parallel

@@ -8,8 +8,10 @@ interface instead, with the same key.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -18,7 +20,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-_LONGEST = 100
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX = "langchain-wrap-"
+_LOCK = "owned"
+_SOCKET = "engine.sock"  # the engine knows a Unix socket by this ending
+_LONGEST = 103
 """Bytes that the path of a Unix socket may have on every system."""
 
 
@@ -26,19 +36,24 @@ class Address:
     """Where the engine listens: made before it is, removed after it."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="langchain-wrap-")
+        _sweep(tempfile.gettempdir())
+        self.folder = tempfile.mkdtemp(prefix=_PREFIX)
         self.key = secrets.token_urlsafe(24)
         self.unix = hasattr(socket, "AF_UNIX")
-        if self.unix and len(self.folder) + 2 > _LONGEST:
+        if self.unix and len(self.folder) + len(_SOCKET) + 1 > _LONGEST:
             shutil.rmtree(self.folder)
-            self.folder = tempfile.mkdtemp(prefix="langchain-wrap-", dir="/tmp")  # noqa: S108
-        self.host = str(Path(self.folder) / "engine.sock") if self.unix else "127.0.0.1"
+            self.folder = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp")
+        self._owned = _own(self.folder)
+        self.host = str(Path(self.folder) / _SOCKET) if self.unix else "127.0.0.1"
         self.url = ""
         """Address of the loopback port, where there is one."""
 
     def remove(self) -> None:
         """Delete the socket and all files beside it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._owned is not None:
+            os.close(self._owned)
+            self._owned = None
 
     def request(self, path: str, body: object | None = None) -> dict[str, Any] | list[Any]:
         """Post `body` (get, without one); return the answer.
@@ -82,3 +97,25 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _own(folder: str) -> int | None:
+    """Mark a folder as in use, by a lock that ends with this process however that dies."""
+    if fcntl is None:
+        return None
+    new = os.path.join(folder, "new")
+    descriptor = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(OSError):  # a file system without locks: the folder may outlive us
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(new, os.path.join(folder, _LOCK))
+    return descriptor
+
+
+def _sweep(parent: str) -> None:
+    """Delete the folders of processes that were killed."""
+    if fcntl is None:
+        return
+    for lock in Path(parent).glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError), lock.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
