@@ -64,7 +64,7 @@ KINDS: dict[str, type[LLM]] = {
     "_batch": ByBatch,
     "_abatch": ByABatch,
 }
-STREAMING = frozenset({"_stream", "_astream"})
+STREAMING = ("_astream", "_stream")
 
 
 # --- paths ------------------------------------------------------------------------------------

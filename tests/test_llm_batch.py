@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from langchain_core.exceptions import ModelTimeoutError
-from scripted import KINDS, LONG, ByBatch, ByCall, Peak, Recorder, eventually, threads
+from scripted import KINDS, LONG, ByBatch, ByCall, Peak, Recorder, aeventually, eventually, threads
 
 from langchain_wrap import LLM
 
@@ -334,6 +334,53 @@ async def test_a_task_that_gives_up_leaves_the_others_of_its_batch_alone():
     llm._open.set()
     got = await asyncio.gather(*tasks, return_exceptions=True)
     assert got[:2] + got[3:] == ["0", "1", "3"]
+
+
+async def test_a_task_that_leaves_a_running_batch_does_not_end_it():
+    cancelled = []
+
+    class Slow(AsyncLists):
+        async def _abatch(self, prompts, cancel, stop=None, **kwargs):
+            cancel.add_callback(lambda: cancelled.append(prompts))
+            return await super()._abatch(prompts)
+
+    llm = Slow()
+    llm._open.clear()
+    whole = asyncio.create_task(llm.abatch(["a", "b", "c"], return_exceptions=True))
+    await aeventually(lambda: llm._lists)
+    batcher = next(iter(llm._wrap_live._in_loops.values()))
+    hold = asyncio.create_task(llm.ainvoke("d"))
+    await aeventually(lambda: len(batcher._queue) == 1)
+    hold.cancel()
+    await asyncio.wait([hold])
+    assert cancelled == []
+    llm._open.set()
+    assert await whole == ["a", "b", "c"]
+    assert llm._lists == [["a", "b", "c"]]
+
+
+async def test_one_of_two_in_a_running_batch_may_leave():
+    first, second = asyncio.Event(), asyncio.Event()
+    lists = []
+
+    class Stepping(LLM):
+        async def _abatch(self, prompts):
+            lists.append(prompts)
+            await (first if len(lists) == 1 else second).wait()
+            return prompts
+
+    llm = Stepping()
+    hold = asyncio.create_task(llm.ainvoke("hold"))
+    await aeventually(lambda: lists)
+    leaving, staying = (asyncio.create_task(llm.ainvoke(prompt)) for prompt in "ab")
+    await asyncio.sleep(0.02)
+    first.set()
+    assert await aeventually(lambda: lists == [["hold"], ["a", "b"]])
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    second.set()
+    assert await asyncio.wait_for(staying, LONG) == "b"
+    assert await hold == "hold"
 
 
 async def test_a_batch_that_nobody_waits_for_is_cancelled():

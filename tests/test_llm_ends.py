@@ -82,7 +82,7 @@ def assert_cancelled(recorder, text):
 
 
 @pytest.mark.parametrize("timeout", [None, LONG])
-@pytest.mark.parametrize("kind", sorted(STREAMING))
+@pytest.mark.parametrize("kind", STREAMING)
 class TestAReaderWhoLeaves:
     def test_by_break_closes_the_source_and_ends_the_run(self, kind, timeout):
         closing, recorder = Closing(), Recorder()
@@ -331,7 +331,7 @@ def test_a_model_that_hangs_runs_into_its_timeout_and_is_told(sleepy, kind, path
 
 
 @pytest.mark.parametrize("path", DIRECT)
-@pytest.mark.parametrize("kind", sorted(STREAMING))
+@pytest.mark.parametrize("kind", STREAMING)
 def test_a_pause_between_tokens_runs_into_the_idle_timeout(sleepy, kind, path):
     llm = sleepy.models()[kind](timeout=Timeout(idle=0.05))
     recorder = Recorder()
@@ -340,21 +340,21 @@ def test_a_pause_between_tokens_runs_into_the_idle_timeout(sleepy, kind, path):
     assert set(recorder.tokens) == {"a"}
 
 
-@pytest.mark.parametrize("kind", sorted(STREAMING))
+@pytest.mark.parametrize("kind", STREAMING)
 def test_the_first_token_may_take_longer_than_the_idle_timeout(sleepy, kind):
-    llm = sleepy.models()[kind](timeout=Timeout(idle=0.05))
-    threading.Timer(0.2, sleepy.go.set).start()
+    llm = sleepy.models()[kind](timeout=Timeout(idle=0.3))
+    threading.Timer(0.6, sleepy.go.set).start()
     assert llm.invoke("p") == "ab"
 
 
-@pytest.mark.parametrize("kind", sorted(STREAMING))
+@pytest.mark.parametrize("kind", STREAMING)
 def test_after_the_first_token_its_timeout_is_over(sleepy, kind):
-    llm = sleepy.models()[kind](timeout=Timeout(first_token=0.1))
-    threading.Timer(0.3, sleepy.go.set).start()
+    llm = sleepy.models()[kind](timeout=Timeout(first_token=0.5))
+    threading.Timer(0.8, sleepy.go.set).start()
     assert llm.invoke("late") == "ab"
 
 
-@pytest.mark.parametrize("kind", sorted(STREAMING))
+@pytest.mark.parametrize("kind", STREAMING)
 async def test_a_slow_async_reader_does_not_run_into_the_models_idle_timeout(kind):
     class Model(LLM):
         def _stream(self, prompt):
@@ -370,10 +370,10 @@ async def test_a_slow_async_reader_does_not_run_into_the_models_idle_timeout(kin
 
     model = {"_stream": Model, "_astream": AModel}[kind]
     got = ""
-    async for letter in model(timeout=Timeout(idle=0.15)).astream("abc"):
-        await asyncio.sleep(0.25)
+    async for letter in model(timeout=Timeout(idle=0.4)).astream("ab"):
+        await asyncio.sleep(0.6)
         got += letter
-    assert got == "abc"
+    assert got == "ab"
 
 
 def test_a_blocking_call_that_timed_out_is_counted_until_it_ends(sleepy):
@@ -492,7 +492,7 @@ class TestRetries:
         assert flaky.calls == 1
 
     @pytest.mark.parametrize("path", SINGLE)
-    @pytest.mark.parametrize("kind", sorted(STREAMING))
+    @pytest.mark.parametrize("kind", STREAMING)
     def test_after_the_first_token_nothing_is_tried_again(self, kind, path):
         flaky = Flaky(ConnectionError("down"), 1, after_tokens=True)
         with pytest.raises(ConnectionError):
@@ -682,7 +682,7 @@ def faulty(kind, point, error):
 
 @pytest.mark.parametrize("path", DIRECT)
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("kind", sorted(STREAMING))
+@pytest.mark.parametrize("kind", STREAMING)
 def test_an_error_at_any_point_reaches_the_caller_and_the_trace(kind, point, path):
     error = ZeroDivisionError("fault")
     llm = faulty(kind, point, error)

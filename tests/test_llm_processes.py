@@ -82,7 +82,7 @@ def test_a_spawned_process_can_use_it(kind):
         assert pool.apply_async(_use, (llm, "abc")).get(LONG * 3)
 
 
-def in_a_fork(check) -> bool:
+def in_a_fork(check, seconds=LONG) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
         pid = os.fork()
@@ -99,7 +99,7 @@ def in_a_fork(check) -> bool:
         ended.append(status) if done else None
         return done
 
-    if not eventually(poll):
+    if not eventually(poll, seconds):
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         return False
@@ -135,6 +135,33 @@ class TestAfterAFork:
             results = [in_a_fork(lambda: _use(llm, "abc")) for _ in range(3)]
             stop.set()
         assert results == [True] * 3
+
+
+INNER_CALLS = {
+    "invoke": lambda inner: inner.invoke("a"),
+    "stream": lambda inner: "".join(inner.stream("a")),
+    "batch": lambda inner: inner.batch(["a", "b"])[0],
+    "generate": lambda inner: inner.generate(["a", "b"]).generations[0][0].text,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("call", INNER_CALLS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sync_call_inside_an_async_model_never_hangs(kind, call):
+    inner = KINDS[kind]()
+
+    class Outer(LLM):
+        async def _acall(self, prompt):
+            return INNER_CALLS[call](inner)
+
+    def answers_or_says_why_not():
+        try:
+            return Outer().invoke("p") == "a"
+        except RuntimeError as error:
+            return "ainvoke" in str(error)
+
+    assert in_a_fork(answers_or_says_why_not, 5)  # a hang would take the loop thread with it
 
 
 SCRIPT = """

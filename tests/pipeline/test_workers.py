@@ -23,7 +23,8 @@ def test_every_job_runs_at_once_however_many_there_are():
     assert eventually(lambda: len(done) == 150)
 
 
-def test_an_idle_thread_is_used_again():
+def test_an_idle_thread_is_used_again(monkeypatch):
+    monkeypatch.setattr(workers, "IDLE_SECONDS", 3)
     names: set[str] = set()
     pool = Workers()
     for count in range(1, 20):
