@@ -165,8 +165,8 @@ async def acancel(llm):
 
 
 async def acancel_invoke(llm):
-    task = asyncio.create_task(llm.ainvoke("abc" * 1000))
-    await aeventually(lambda: inside(llm) == 1)
+    task = asyncio.create_task(llm.ainvoke("long" * 1000))
+    assert await aeventually(lambda: inside(llm) == 1)
     task.cancel()
     await asyncio.wait([task])
 

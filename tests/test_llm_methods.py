@@ -460,17 +460,6 @@ def test_a_model_that_calls_another_model():
         assert PATHS[path](Outer(), "a", None) == "ac"
 
 
-def test_an_async_model_that_calls_another_sync_says_how_to_instead_of_hanging():
-    inner = KINDS["_acall"]()
-
-    class Outer(LLM):
-        async def _acall(self, prompt):
-            return inner.invoke(prompt)
-
-    with pytest.raises(RuntimeError, match="ainvoke"):
-        Outer().invoke("a")
-
-
 def test_super_reaches_the_derived_methods():
     class Loud(LLM):
         def _stream(self, prompt):

@@ -31,6 +31,7 @@ from langchain_wrap.pipeline.shell import AsyncShell, SyncShell
 from langchain_wrap.pipeline.source import METHODS
 from langchain_wrap.pipeline.stop import merge_stops
 from langchain_wrap.pipeline.timeout import Timeout
+from langchain_wrap.pipeline.travel import pack, share, unpack
 from langchain_wrap.pipeline.waiter import run_sync
 
 
@@ -195,6 +196,18 @@ class Contract(llms.LLM):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         self.__dict__.pop("_serialized", None)  # langchain-core keeps it from the first call on
+
+    def __getstate__(self) -> builtins.dict[Any, Any]:
+        state = super().__getstate__()
+        return {**state, "__dict__": pack(state["__dict__"])}
+
+    def __setstate__(self, state: builtins.dict[Any, Any]) -> None:
+        super().__setstate__({**state, "__dict__": unpack(state["__dict__"])})
+
+    def __deepcopy__(self, memo: builtins.dict[int, Any] | None = None) -> Self:
+        memo = {} if memo is None else memo
+        share(self.__dict__, memo)
+        return super().__deepcopy__(memo)
 
     def __copy__(self) -> Self:
         copied = super().__copy__()

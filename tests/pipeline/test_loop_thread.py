@@ -13,6 +13,19 @@ name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobo
 
 def test_there_is_one_for_the_process():
     assert loop_thread() is loop_thread()
+    other = []
+    thread = threading.Thread(target=lambda: other.append(loop_thread()))
+    thread.start()
+    thread.join()
+    assert other == [loop_thread()]
+
+
+def test_from_inside_a_loop_of_ours_it_is_another_one():
+    inside = contextvars.copy_context()
+    loop_thread().enter(inside)
+    other = inside.run(loop_thread)
+    assert other is not loop_thread()
+    assert inside.run(loop_thread) is other
 
 
 def test_it_runs_coroutines_in_the_given_context():
@@ -20,19 +33,18 @@ def test_it_runs_coroutines_in_the_given_context():
     done = threading.Event()
 
     async def note():
-        got.append((name.get(), loop_thread().is_current))
+        got.append((name.get(), asyncio.get_running_loop()))
         done.set()
 
     context = contextvars.copy_context()
     context.run(name.set, "Ada")
     loop_thread().start(note(), context)
     assert done.wait(LONG)
-    assert got == [("Ada", True)]
-    assert not loop_thread().is_current
+    assert got == [("Ada", loop_thread().loop)]
 
 
 def test_stopping_ends_its_tasks_and_its_thread():
-    home = LoopThread()
+    home = LoopThread(0)
     begun, ended = threading.Event(), threading.Event()
 
     async def wait():

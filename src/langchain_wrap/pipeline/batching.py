@@ -165,10 +165,20 @@ class ThreadHome:
 
 
 class LoopHome:
-    """Async batch methods run as tasks of one event loop."""
+    """Async batch methods run as tasks of one event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: The event loop.
+        enter: Notes in a context that it is used in that loop, if the loop is one of ours.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        enter: Callable[[contextvars.Context], None] | None = None,
+    ) -> None:
         self._loop_ref = weakref.ref(loop)
+        self._enter = enter
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -193,6 +203,8 @@ class LoopHome:
         async def run() -> Any:
             return await call.awaitable(call())
 
+        if self._enter is not None:
+            self._enter(context)
         task = self._loop.create_task(run(), context=context)
 
         def cancel() -> None:

@@ -10,8 +10,8 @@ from langchain_core.outputs import Generation, GenerationChunk
 
 from langchain_wrap.pipeline.shell import Shell
 
-NOT_KEPT = frozenset({"cancelled", "length"})
-"""Finish reasons of completions that are not whole."""
+NOT_KEPT = frozenset({"cancelled", "length", "max_length", "max_tokens", "model_length"})
+"""Finish reasons, in lower case, of completions that are not whole, as providers name them."""
 
 
 def resolve(cache: object) -> BaseCache | None:
@@ -61,7 +61,7 @@ class CacheEntry:
     async def store(self, shell: Shell, completion: GenerationChunk) -> None:
         """Keep a completion, unless it was cut short."""
         info = completion.generation_info
-        if info and info.get("finish_reason") in NOT_KEPT:
+        if info and str(info.get("finish_reason")).lower() in NOT_KEPT:
             return
         value = [Generation(text=completion.text, generation_info=info)]
         await shell.settle(shell.update(self._cache, self._prompt, self._key, value))

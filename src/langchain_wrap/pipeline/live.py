@@ -64,10 +64,12 @@ class Live:
             if not method.is_async:
                 batcher = self._in_threads = self._in_threads or make(ThreadHome())
             else:
-                loop = asyncio.get_running_loop() if is_async else loop_thread().loop
+                ours = None if is_async else loop_thread()
+                loop = asyncio.get_running_loop() if ours is None else ours.loop
                 found = self._in_loops.get(loop)
                 if found is None:
-                    found = self._in_loops[loop] = make(LoopHome(loop))
+                    home = LoopHome(loop, None if ours is None else ours.enter)
+                    found = self._in_loops[loop] = make(home)
                 batcher = found
         batcher.resize(max_batch_size, gate.max_queued, gate.limit or 1)
         return batcher

@@ -124,17 +124,8 @@ class ChannelReader(Reader):
 
     @classmethod
     def in_loop(cls, call: SourceCall, waiter: Waiter, visit: Visit) -> ChannelReader:
-        """Have an async source run in the loop thread, with a copy of the caller's context.
-
-        Raises:
-            RuntimeError: The caller is in the loop thread, which would wait for itself.
-        """
+        """Have an async source run in the loop thread, with a copy of the caller's context."""
         home = loop_thread()
-        if home.is_current:
-            raise RuntimeError(
-                f"a sync call of {call.label}, which is async, from inside an async model that "
-                "was itself called from sync code would wait for itself; use ainvoke/astream there"
-            )
         reader = cls(call, visit, waiter)
         home.start(reader._pump_in_loop(home, visit), contextvars.copy_context())
         return reader
