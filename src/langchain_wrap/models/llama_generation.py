@@ -95,7 +95,7 @@ class Worker:
     def _run(self) -> None:
         core, ticket = self._core, self._ticket
         try:
-            if ticket.restore is not None:
+            if ticket.restore is not None and not ticket.cancelled:
                 self._restore(ticket.restore)
             while (server := core.server) is not None and not ticket.cancelled:
                 if core.slots.begin_prefix(ticket):

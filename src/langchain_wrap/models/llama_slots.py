@@ -7,7 +7,12 @@ llama.cpp's slots do not share what they have computed: sixteen prompts with the
 front, spread over slots, compute them again and again (and slow each other down doing so). So
 where two or more unfinished prompts share a long beginning, one of them computes it alone, its
 slot is saved to a file, and every other one starts from that file. The engine itself compares the
-tokens in a slot with those of the prompt, so a plan made here can cost time but never change text.
+tokens in a slot with those of the prompt, so a plan made here can be a bad one, but never a wrong
+one. (As with every use of llama.cpp's prompt cache, and with every other number of prompts at
+once, probabilities may differ in their last bits.)
+
+Measured on 2 cores, 16 prompts of 800 shared tokens, 32 tokens each: 11 to 14 s so, 68 s without
+reuse, 29 s with the engine's own cache in 4 slots, 186 s with it in 16.
 """
 
 from __future__ import annotations
@@ -93,7 +98,7 @@ class Slots:
         """Put a ticket in the queue; `admitted` is set when it has its slot."""
         with self._lock:
             self._waiting.append(ticket)
-            self._dispatch()
+            self._consider(ticket)  # the others wait for something that a newcomer cannot give
 
     def leave(self, ticket: Ticket) -> None:
         """Take back a ticket, wherever it is; its slot is free again."""
@@ -152,17 +157,23 @@ class Slots:
     def _dispatch(self) -> None:
         for ticket in list(self._waiting):
             if not self._free:
-                # Even so a newcomer may ask a running one to compute what they share first.
-                self._held(self._waiting[-1], self._nearest_file(self._waiting[-1])[0])
                 return
-            known, slot = self._nearest_slot(ticket)
-            saved, file = self._nearest_file(ticket)
-            if saved >= known + MIN_SHARED:
-                known = saved
-            else:
-                file = None
-            if not self._held(ticket, known):
-                self._admit(ticket, slot, file, known)
+            self._consider(ticket)
+
+    def _consider(self, ticket: Ticket) -> None:
+        """Admit a waiting ticket if there is a slot and nothing to wait for."""
+        saved, file = self._nearest_file(ticket)
+        if not self._free:
+            # Even so it may ask a running one to compute what they share first.
+            self._held(ticket, saved)
+            return
+        known, slot = self._nearest_slot(ticket)
+        if saved >= known + MIN_SHARED:
+            known = saved
+        else:
+            file = None
+        if not self._held(ticket, known):
+            self._admit(ticket, slot, file, known)
 
     def _admit(self, ticket: Ticket, slot: int, file: str | None, known: int) -> None:
         if file is not None:
