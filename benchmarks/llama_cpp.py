@@ -19,8 +19,7 @@ from typing import Any
 import xllamacpp
 
 from benchmarks.measure import Row, in_turn, seconds
-from langchain_wrap.models import weights
-from langchain_wrap.models.llama_cpp import LlamaCpp
+from langchain_wrap.models import LlamaCpp, weights
 from langchain_wrap.models.llama_engine import available_cores
 
 WORDS = [

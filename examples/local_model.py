@@ -8,7 +8,7 @@ import json
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
 
-from langchain_wrap.models.llama_cpp import LlamaCpp
+from langchain_wrap.models import LlamaCpp
 
 llm = LlamaCpp(model_path="smollm2", temperature=0, max_tokens=40)
 prompt = PromptTemplate.from_template(

@@ -18,7 +18,7 @@ from rich.text import Text
 from langchain_wrap.commands import describe_event
 
 if TYPE_CHECKING:
-    from langchain_wrap.models.llama_cpp import LlamaCpp
+    from langchain_wrap.models import LlamaCpp
 
 Chain = Runnable[dict[str, str], str]
 
@@ -58,7 +58,7 @@ def _title(console: Console, text: str) -> None:
 
 
 def _load(console: Console) -> LlamaCpp:
-    from langchain_wrap.models.llama_cpp import LlamaCpp
+    from langchain_wrap.models import LlamaCpp
     from langchain_wrap.models.weights import DEFAULT, resolve
 
     if not console.is_terminal:

@@ -38,7 +38,7 @@ def load(kind: str, target: str, parameters: Mapping[str, Any]) -> tuple[BaseLLM
         SpecError: SPEC leads to nothing that is a model.
     """
     if kind == "llama-cpp":
-        from langchain_wrap.models.llama_cpp import LlamaCpp
+        from langchain_wrap.models import LlamaCpp
 
         return _instance(LlamaCpp, {"model_path": target}, parameters)
     thing = _imported(kind, target)

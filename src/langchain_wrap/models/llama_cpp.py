@@ -43,7 +43,7 @@ class LlamaCpp(Sampling, LLM):
 
     Example:
         ```python
-        from langchain_wrap.models.llama_cpp import LlamaCpp
+        from langchain_wrap.models import LlamaCpp
 
         llm = LlamaCpp(temperature=0, max_tokens=12)  # fetches a 93 MB model on first use
         print(llm.invoke("The capital of France is"))
