@@ -242,7 +242,8 @@ class Contract(llms.LLM):
     def _params(self) -> builtins.dict[str, Any]:
         if type(self).dict is llms.BaseLLM.dict:
             return self.asdict()
-        return self._dict_for_compat()  # the author overrides the method that asdict replaced
+        # The author overrides the method that asdict has replaced.
+        return cast("builtins.dict[str, Any]", redact(self._dict_for_compat()))
 
     @model_validator(mode="before")
     @classmethod

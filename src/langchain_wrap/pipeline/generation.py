@@ -77,6 +77,7 @@ class Generation:
         self._started = False
         self._over = False
         self._texts: list[str] = []
+        self._last: GenerationChunk | None = None
         self._deltas: GenerationChunk | None = None
         self.facts = Facts()
         request.cancel.add_callback(self._interrupt)
@@ -100,7 +101,7 @@ class Generation:
                 if self._filter is not None and self._filter.hit is not None:
                     self.facts.conclude(finish_reason="stop", stop_reason=self._filter.hit)
                     await self._finish()
-        chunk = self._ready.popleft()
+        chunk = self._last = self._ready.popleft()
         self._texts.append(chunk.text)
         return chunk
 
@@ -118,6 +119,8 @@ class Generation:
     def result(self) -> GenerationChunk:
         """Return what has gone out so far as one chunk, with all that is known about it."""
         facts = self.facts.deliver()
+        if self._last is not None and len(self._texts) == 1 and facts is None:
+            return self._last
         info = dict(self._deltas.generation_info or {}) if self._deltas is not None else {}
         info.update(facts or {})
         return GenerationChunk(text="".join(self._texts), generation_info=info or None)

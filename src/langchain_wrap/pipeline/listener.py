@@ -64,6 +64,9 @@ class Listener(NamedTuple):
             if not isinstance(prompt, str):
                 raise ValueError(f"prompts must be a list of str, and holds {prompt!r}")
         count = len(prompts)
+        # `invoke` comes this way each time: nothing to spread.
+        if count == 1 and not isinstance(callbacks, list) and not isinstance(run_id, list):
+            return [cls(callbacks=callbacks, run_id=run_id, **options)]
         each = (
             isinstance(callbacks, list)
             and bool(callbacks)

@@ -73,7 +73,7 @@ class Plan:
         self._timeout = Timeout.of(llm.timeout)
         self._groups: dict[str, Group] = {}
         self._chosen: dict[bool, tuple[Method, Callable[..., Any], str]] = {}
-        self._invocation = redact({**llm._params(), "stop": stop, **parameters})
+        self._invocation = {**llm._params(), "stop": stop, **redact(parameters)}
         self._manager: tuple[Listener, Any] | None = None
         self._cache = cache.resolve(llm.cache)
         self._cache_key = ""
@@ -270,7 +270,7 @@ class Plan:
         return canonical(
             {
                 "class": f"{type(llm).__module__}.{type(llm).__qualname__}",
-                "params": describe(redact(llm._params())) if llm._names_itself else None,
+                "params": describe(llm._params()) if llm._names_itself else None,
                 "fields": self._configuration,
                 "stop": self._stop,
                 "include_stop": llm.include_stop,

@@ -41,17 +41,10 @@ class SilentAsyncRun(AsyncCallbackManagerForLLMRun):
 
 def silent(manager: RunManager, *, is_async: bool) -> RunManager:
     """Return a run manager of the wanted kind for the same run that reports no tokens."""
-    kind = SilentAsyncRun if is_async else SilentRun
-    return kind(
-        run_id=manager.run_id,
-        handlers=manager.handlers,
-        inheritable_handlers=manager.inheritable_handlers,
-        parent_run_id=manager.parent_run_id,
-        tags=manager.tags,
-        inheritable_tags=manager.inheritable_tags,
-        metadata=manager.metadata,
-        inheritable_metadata=manager.inheritable_metadata,
-    )
+    kind: type[RunManager] = SilentAsyncRun if is_async else SilentRun
+    same = kind.__new__(kind)
+    same.__dict__.update(manager.__dict__)
+    return same
 
 
 @dataclass(eq=False, repr=False)

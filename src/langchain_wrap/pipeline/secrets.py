@@ -23,6 +23,7 @@ SHORTEST = 4
 DEEPEST = 12
 """Containers nested deeper are not looked into."""
 
+_HARMLESS = frozenset({bool, float, int, type(None)})
 _COLLECTIONS = (list, tuple, set, frozenset, deque)
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET_WORDS = frozenset(
@@ -78,14 +79,14 @@ def is_safe_header(name: object) -> bool:
 
 def is_secret(value: Any, name: str) -> bool:
     """Whether a single value, under this name, is a secret."""
-    if isinstance(value, SecretStr | SecretBytes):
-        return True
-    if not isinstance(value, str | bytes) or not value:
+    if not isinstance(value, (str, bytes)):
+        return isinstance(value, (SecretStr, SecretBytes))
+    if not value:
         return False
     if is_secret_name(name):
         return True
     return (
-        _may_be_secret_name(name) and isinstance(value, str) and bool(_LIKE_A_KEY.fullmatch(value))
+        isinstance(value, str) and _may_be_secret_name(name) and bool(_LIKE_A_KEY.fullmatch(value))
     )
 
 
@@ -105,6 +106,8 @@ def redact(value: Any, name: str = "", depth: int = 0) -> Any:
         name: What it stands under.
         depth: How deep in containers it stands.
     """
+    if type(value) in _HARMLESS:
+        return value
     if is_secret(value, name):
         return MASK
     if isinstance(value, str):
@@ -127,7 +130,7 @@ def redact(value: Any, name: str = "", depth: int = 0) -> Any:
 
 def fields_of(value: Any) -> Mapping[Any, Any] | None:
     """Return what a mapping or an object with fields holds, by name; None for anything else."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | Mapping):  # dict first: the check of an ABC is slow
         return value
     if isinstance(value, BaseModel):
         return {**dict(value), **(value.model_extra or {})}
