@@ -66,8 +66,9 @@ def test_max_concurrency_of_each_config_in_a_list(way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_wrong_max_concurrency_is_an_error(way):
-    with pytest.raises(ValueError, match="max_concurrency must be at least 1"):
-        run(way, ByCall(), ["p"], {"max_concurrency": 0})
+    for wrong in (0, "x"):
+        with pytest.raises(ValueError, match="max_concurrency must be a whole number from 1 on"):
+            run(way, ByCall(), ["p"], {"max_concurrency": wrong})
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -12,6 +12,7 @@ from langchain_core.outputs import GenerationChunk
 from langchain_core.rate_limiters import BaseRateLimiter
 from pydantic import (
     AliasChoices,
+    AliasPath,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -28,7 +29,7 @@ from langchain_wrap.pipeline.plan import Plan
 from langchain_wrap.pipeline.reader import GRACE
 from langchain_wrap.pipeline.secrets import is_secret, redact
 from langchain_wrap.pipeline.shell import AsyncShell, SyncShell
-from langchain_wrap.pipeline.source import METHODS
+from langchain_wrap.pipeline.source import METHODS, calling
 from langchain_wrap.pipeline.stop import merge_stops
 from langchain_wrap.pipeline.timeout import Timeout
 from langchain_wrap.pipeline.travel import pack, share, unpack
@@ -148,7 +149,7 @@ class Contract(llms.LLM):
             for name, value in self._described_fields().items()
             if not (_is_excluded(type(self), name) or is_secret(getattr(self, name), name))
         }
-        return {**own, "stop": list(self.stop)} if self.stop else own
+        return {**own, "stop": merge_stops(self.stop, None)} if self.stop else own
 
     # --- tokens ---
 
@@ -195,6 +196,10 @@ class Contract(llms.LLM):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
+        if name in type(self).model_fields and calling.get() is not self:
+            live = (self.__pydantic_private__ or {}).get("_wrap_live")
+            if live is not None:
+                live.configuration.assign(name)
         self.__dict__.pop("_serialized", None)  # langchain-core keeps it from the first call on
 
     def __getstate__(self) -> builtins.dict[Any, Any]:
@@ -269,7 +274,9 @@ class Contract(llms.LLM):
     @field_validator("stop", mode="before", check_fields=False)
     @classmethod
     def _langchain_wrap_check_stop(cls, value: Any) -> Any:
-        return None if value is None else merge_stops(value, None)
+        if value is None or cls.model_fields["stop"].annotation is str:
+            return value
+        return merge_stops(value, None)
 
     @field_validator("timeout", mode="after", check_fields=False)
     @classmethod
@@ -310,4 +317,10 @@ def _aliases(field: FieldInfo) -> Iterator[str]:
         if isinstance(alias, str):
             yield alias
         elif isinstance(alias, AliasChoices):
-            yield from (choice for choice in alias.choices if isinstance(choice, str))
+            yield from (_first(choice) for choice in alias.choices)
+        elif isinstance(alias, AliasPath):
+            yield _first(alias)
+
+
+def _first(alias: str | AliasPath) -> str:
+    return alias if isinstance(alias, str) else str(alias.path[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.outputs import LLMResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wrap.contract import Contract
@@ -15,6 +15,7 @@ from langchain_wrap.pipeline.inputs import Inputs
 from langchain_wrap.pipeline.listener import Listener
 from langchain_wrap.pipeline.plan import Plan
 from langchain_wrap.pipeline.run import llm_result
+from langchain_wrap.pipeline.secrets import seal
 from langchain_wrap.pipeline.shell import AsyncShell, SyncShell
 from langchain_wrap.pipeline.waiter import run_sync
 
@@ -54,6 +55,10 @@ class LLM(Contract):
         TypeError: The class implements none of the methods.
         pydantic.ValidationError: A field is unknown or has a wrong value.
     """
+
+    def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, str]:
+        """Bind parameters to the model; keys among them do not show in the binding's repr."""
+        return super().bind(**{name: seal(value, name) for name, value in kwargs.items()})
 
     def generate(
         self,

@@ -16,6 +16,7 @@ from langchain_wrap.errors import did_you_mean
 from langchain_wrap.llm import LLM
 from langchain_wrap.pipeline.identity import describe
 from langchain_wrap.pipeline.signature import Signature
+from langchain_wrap.pipeline.stop import merge_stops
 
 # The names under which an object's methods are looked for, by what they give. What a method of
 # the first row is (function, coroutine, generator) decides which of the contract's it serves.
@@ -25,6 +26,7 @@ _STREAM = ("_stream", "_astream", "stream", "astream")
 _BATCH = ("_batch", "_abatch", "batch", "abatch")
 _TOKENIZE = ("_tokenize", "tokenize")
 
+_NOTHING = object()
 _CAN_WRAP = (
     "wrap() takes a function, coroutine function, generator function or async generator function "
     "whose first parameter is the prompt, a function from a list of prompts to a list of texts "
@@ -57,7 +59,7 @@ class FunctionLLM(LLM):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        stop = {"stop": list(self.stop)} if self.stop else {}
+        stop = {"stop": merge_stops(self.stop, None)} if self.stop else {}
         return {"model_name": self.name, "target": describe(self.target), **stop}
 
     @property
@@ -72,7 +74,8 @@ class FunctionLLM(LLM):
         return self.methods[name]
 
     def _label(self, name: str) -> str:
-        return f"{getattr(self.methods[name], '__name__', self.name)}()"
+        label = getattr(self.methods[name], "__name__", "<lambda>")
+        return f"{self.name if label == '<lambda>' else label}()"
 
     def _tokenize(self, text: str) -> list[int]:
         tokenize = self.methods.get("_tokenize")
@@ -96,7 +99,7 @@ def wrap(
     *, name: str | None = None, batch: bool = False, stream: bool = False, **fields: Any
 ) -> Callable[[Any], LLM]: ...
 def wrap(
-    target: Any = None,
+    target: Any = _NOTHING,
     /,
     *,
     name: str | None = None,
@@ -130,7 +133,7 @@ def wrap(
     for option in fields:
         if option not in known:
             raise TypeError(f"wrap() has no option {option!r}.{did_you_mean(option, known)}")
-    if target is None:
+    if target is _NOTHING:
         return lambda decorated: wrap(decorated, name=name, batch=batch, stream=stream, **fields)
     if isinstance(target, LLM):
         return _changed(target, {**fields, **({"name": name} if name else {})})
@@ -146,8 +149,10 @@ def wrap(
 def _changed(llm: LLM, fields: dict[str, Any]) -> LLM:
     if not fields:
         return llm
-    known = {name: getattr(llm, name) for name in llm.model_fields_set}
-    return type(llm)(**{**known, **fields})
+    copied = llm.model_copy()
+    for name, value in fields.items():
+        type(llm).__pydantic_validator__.validate_assignment(copied, name, value)
+    return copied
 
 
 def _methods(target: Any, *, batch: bool, stream: bool) -> dict[str, Callable[..., Any]]:
@@ -166,7 +171,9 @@ def _methods(target: Any, *, batch: bool, stream: bool) -> dict[str, Callable[..
         return {_kind(target, batch=batch, stream=stream): target}
     found = dict(_object_methods(target, batch=batch, stream=stream))
     if not set(found) - {"_tokenize"}:
-        shown = repr(target) if isinstance(target, str | int | float) else type(target).__name__
+        shown = (
+            repr(target) if isinstance(target, str | int | float | None) else type(target).__name__
+        )
         raise TypeError(f"cannot wrap {shown}. {_CAN_WRAP}")
     return found
 

@@ -147,7 +147,23 @@ def test_a_models_own_changes_are_no_configuration(turns):
         before = {"n": turn, "t": 1}
         read = configuration.read(before)
         assert read == first
-        configuration.after(before, {"n": turn + 1, "t": 1}, read)
+        configuration.after(before, {"n": turn + 1, "t": 1}, read, configuration.time)
     assert configuration.read({"n": turns, "t": 1}) == first
     assert configuration.read({"n": turns, "t": 2}) != first
     assert configuration.read({"n": 99, "t": 1}) == {"n": 99, "t": 1}
+
+
+def test_what_somebody_else_assigns_during_a_call_is_configuration():
+    configuration = Configuration()
+    before = {"t": 0}
+    read, time = configuration.read(before), configuration.time
+    configuration.assign("t")
+    configuration.after(before, {"t": 1}, read, time)
+    assert configuration.read({"t": 1}) == {"t": 1}
+
+
+def test_methods_of_built_in_objects_are_told_apart_by_the_object():
+    one, two = {"q": "1"}.get, {"q": "2"}.get
+    assert describe(one) != describe(two)
+    assert describe(one) == describe({"q": "1"}.get)
+    assert describe(len) == "builtins.len"

@@ -22,7 +22,7 @@ from langchain_wrap.pipeline.cancel import Cancelled, CancelToken
 from langchain_wrap.pipeline.gate import Gate, Visit
 from langchain_wrap.pipeline.reader import Reader
 from langchain_wrap.pipeline.retry import is_retryable
-from langchain_wrap.pipeline.source import Method, SourceCall
+from langchain_wrap.pipeline.source import Method, SourceCall, calling
 from langchain_wrap.pipeline.timeout import Expired
 from langchain_wrap.pipeline.waiter import AsyncWaiter, SyncWaiter, Waiter, run_sync
 
@@ -124,6 +124,12 @@ class BatchQueue:
                 )
         self._waiting.extend(tickets)
 
+    def clear(self) -> list[Ticket]:
+        """Return all that waits, and forget it."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
     def take(self) -> list[Ticket]:
         """Return the next batch: the oldest ticket and those with equal parameters, in order."""
         batch: list[Ticket] = []
@@ -147,6 +153,9 @@ class Home(Protocol):
     def waiter(self) -> Waiter:
         """Return a new waiter for that place."""
 
+    def is_ending(self) -> bool:
+        """Whether `work` itself is being cancelled."""
+
     async def call(self, call: SourceCall, context: contextvars.Context) -> Any:
         """Call the batch method."""
 
@@ -160,7 +169,11 @@ class ThreadHome:
     def waiter(self) -> Waiter:
         return SyncWaiter()
 
+    def is_ending(self) -> bool:
+        return False
+
     async def call(self, call: SourceCall, context: contextvars.Context) -> Any:
+        context.run(calling.set, call.owner)
         return context.run(call)
 
 
@@ -199,12 +212,17 @@ class LoopHome:
     def waiter(self) -> Waiter:
         return AsyncWaiter()
 
+    def is_ending(self) -> bool:
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
     async def call(self, call: SourceCall, context: contextvars.Context) -> Any:
         async def run() -> Any:
             return await call.awaitable(call())
 
         if self._enter is not None:
             self._enter(context)
+        context.run(calling.set, call.owner)
         task = self._loop.create_task(run(), context=context)
 
         def cancel() -> None:
@@ -234,8 +252,9 @@ class Batcher:
         self._running = 0
         self._lock = threading.Lock()
 
-    def resize(self, max_size: int | None, max_queued: int | None, most: int) -> None:
+    def resize(self, gate: Gate, max_size: int | None, max_queued: int | None, most: int) -> None:
         """Set the bounds anew."""
+        self._gate = gate
         self._queue.max_size = max_size
         self._queue.max_queued = max_queued
         self._most = most
@@ -248,30 +267,57 @@ class Batcher:
         """
         with self._lock:
             self._queue.add(tickets, busy=self._running >= self._most)
-            if self._running >= self._most:
+        self._staff()
+
+    def _staff(self) -> None:
+        """Have one more batch run, if there is one and it may run now."""
+        with self._lock:
+            if not self._queue or self._running >= self._most:
                 return
             self._running += 1
-        self._home.spawn(self)
+        try:
+            self._home.spawn(self)
+        except BaseException as error:
+            self._resign(error)
+            raise
+
+    def _resign(self, error: BaseException) -> None:
+        """Stop working; if nobody else works either, what waits has failed."""
+        with self._lock:
+            self._running -= 1
+            stranded = self._queue.clear() if not self._running else []
+        for ticket in stranded:
+            ticket.fail(error)
+
+    def _next(self) -> list[Ticket]:
+        with self._lock:
+            batch = self._queue.take()
+            if not batch:
+                self._running -= 1
+            return batch
 
     async def work(self) -> None:
         """Run batch after batch until the queue is empty."""
         waiter = self._home.waiter()
-        while True:
-            with self._lock:
-                batch = self._queue.take()
-                if not batch:
-                    self._running -= 1
-                    return
+        while batch := self._next():
+            self._staff()
             try:
                 await self._run(batch, waiter)
-            except BaseException as error:
-                for ticket in batch:
-                    if not ticket.done:
-                        ticket.fail(error)
-                if isinstance(error, asyncio.CancelledError):
-                    with self._lock:
-                        self._running -= 1
+            except asyncio.CancelledError as cancelled:
+                error = RuntimeError(f"{batch[0].group.label} was cancelled from within")
+                error.__cause__ = cancelled
+                self._fail(batch, error)
+                if self._home.is_ending():
+                    self._resign(error)
                     raise
+            except BaseException as error:
+                self._fail(batch, error)
+
+    @staticmethod
+    def _fail(batch: list[Ticket], error: BaseException) -> None:
+        for ticket in batch:
+            if not ticket.done:
+                ticket.fail(error)
 
     async def _run(self, tickets: list[Ticket], waiter: Waiter) -> None:
         """Run one batch; one that fails is halved until the poison prompt fails alone."""
@@ -296,6 +342,7 @@ class Batcher:
 
         for ticket in tickets:
             ticket.on_leave = on_leave
+        on_leave()  # they may have left in between
         cancel.add_callback(waiter.wake)
         try:
             await self._gate.enter(waiter, cancel=cancel)

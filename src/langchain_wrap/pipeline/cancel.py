@@ -23,7 +23,7 @@ class CancelToken:
     __slots__ = ("_callbacks", "_cancelled", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a garbage collection inside may come here again
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 

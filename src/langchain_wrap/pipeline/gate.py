@@ -32,6 +32,7 @@ class Gate:
         self.limit = limit
         self.max_queued = max_queued
         self._lock = threading.Lock()
+        self._leaving: deque[None] = deque()
         self._inside = 0
         self._queue: deque[_Place] = deque()
         self.abandoned: set[Visit] = set()
@@ -40,7 +41,12 @@ class Gate:
     @property
     def inside(self) -> int:
         """How many are inside now."""
-        return self._inside
+        return self._inside - len(self._leaving)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one would have to wait."""
+        return self.limit is not None and self.inside >= self.limit
 
     @property
     def queued(self) -> int:
@@ -53,6 +59,7 @@ class Gate:
             with self._lock:
                 self.limit, self.max_queued = limit, max_queued
                 self._admit()
+            self._settle()
 
     async def enter(
         self, waiter: Waiter, deadline: float | None = None, cancel: CancelToken | None = None
@@ -63,20 +70,21 @@ class Gate:
             QueueFullError: More than `max_queued` would wait.
             Cancelled: `cancel` was cancelled while waiting.
         """
+        place = _Place(waiter)
         with self._lock:
-            if self._has_room() and not self._queue:
-                self._inside += 1
-                return True
-            if self.max_queued is not None and len(self._queue) >= self.max_queued:
-                raise QueueFullError(
-                    f"{len(self._queue)} calls wait for the model already (max_queued="
-                    f"{self.max_queued}, concurrency={self.limit}); try again later, or raise "
-                    "max_queued"
-                )
-            place = _Place(waiter)
+            if self.max_queued is not None and not self._has_room():
+                waiting = len(self._queue)
+                if waiting >= self.max_queued:
+                    raise QueueFullError(
+                        f"{waiting} calls wait for the model already (max_queued="
+                        f"{self.max_queued}, concurrency={self.limit}); try again later, or "
+                        "raise max_queued"
+                    )
             self._queue.append(place)
+            self._admit()
+        self._settle()
         try:
-            if await waiter.until(lambda: place.admitted, deadline, cancel):
+            if place.admitted or await waiter.until(lambda: place.admitted, deadline, cancel):
                 return True
         except BaseException:
             self._give_up(place)
@@ -86,9 +94,23 @@ class Gate:
 
     def leave(self) -> None:
         """Give the place to the next in the queue; from any thread."""
-        with self._lock:
-            self._inside -= 1
-            self._admit()
+        self._leaving.append(None)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take note of those who have left, unless somebody else is about to.
+
+        Leaving never waits for the lock: the garbage collector may close an abandoned stream in a
+        thread that holds it. Whoever holds it looks here again after letting go.
+        """
+        while self._leaving and self._lock.acquire(blocking=False):
+            try:
+                while self._leaving:
+                    self._leaving.popleft()
+                    self._inside -= 1
+                self._admit()
+            finally:
+                self._lock.release()
 
     def _has_room(self) -> bool:
         return self.limit is None or self._inside < self.limit
@@ -102,9 +124,12 @@ class Gate:
 
     def _give_up(self, place: _Place) -> None:
         with self._lock:
-            if not place.admitted:
+            waits = not place.admitted
+            if waits:
                 self._queue.remove(place)
-                return
+        self._settle()
+        if waits:
+            return
         # Admitted in the very moment of giving up: the place must not be lost.
         self.leave()
 
@@ -124,8 +149,14 @@ class Visit:
         if self._ended:
             self._gate.abandoned.discard(self)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the model has let go of the call."""
+        return self._ended
+
     def end(self) -> None:
-        """Leave the gate; once."""
-        self._ended = True
-        self._gate.abandoned.discard(self)
-        self._gate.leave()
+        """Leave the gate; only the first time counts."""
+        if not self._ended:
+            self._ended = True
+            self._gate.abandoned.discard(self)
+            self._gate.leave()

@@ -10,10 +10,12 @@ from typing import Any
 from langchain_core.outputs import GenerationChunk
 from langchain_core.rate_limiters import BaseRateLimiter
 
+from langchain_wrap.errors import QueueFullError
 from langchain_wrap.pipeline.batching import Ticket, TicketReader
 from langchain_wrap.pipeline.cancel import Cancelled, CancelToken
 from langchain_wrap.pipeline.facts import Facts
 from langchain_wrap.pipeline.gate import Gate, Visit
+from langchain_wrap.pipeline.limit import pass_limiter
 from langchain_wrap.pipeline.reader import GRACE, Reader
 from langchain_wrap.pipeline.retry import Retries
 from langchain_wrap.pipeline.shell import Shell
@@ -71,6 +73,7 @@ class Generation:
             StopFilter(request.stop, include_stop=request.include_stop) if request.stop else None
         )
         self._reader: Reader | None = None
+        self._visit: Visit | None = None
         self._attempt = CancelToken()
         self._ready: deque[GenerationChunk] = deque()
         self._held: GenerationChunk | None = None
@@ -92,6 +95,7 @@ class Generation:
         """
         while not self._ready:
             if self._over:
+                await self._wait_for_the_end()
                 return None
             chunk = await self._pull()
             if chunk is None:
@@ -104,6 +108,11 @@ class Generation:
         chunk = self._last = self._ready.popleft()
         self._texts.append(chunk.text)
         return chunk
+
+    async def _wait_for_the_end(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close(GRACE)
 
     async def close(self, grace: float) -> None:
         """End the source, wherever it is; wait at most `grace` seconds for it."""
@@ -119,7 +128,7 @@ class Generation:
     def result(self) -> GenerationChunk:
         """Return what has gone out so far as one chunk, with all that is known about it."""
         facts = self.facts.deliver()
-        if self._last is not None and len(self._texts) == 1 and facts is None:
+        if self._last is not None and len(self._texts) == 1 and not facts:
             return self._last
         info = dict(self._deltas.generation_info or {}) if self._deltas is not None else {}
         info.update(facts or {})
@@ -148,15 +157,21 @@ class Generation:
 
     async def _open(self) -> Reader:
         request, shell = self._request, self._shell
-        if request.rate_limiter is not None:
-            await shell.settle(shell.acquire(request.rate_limiter))
+        ticket, request.ticket = request.ticket, None
+        if (
+            request.rate_limiter is not None
+            and ticket is None  # a ticket that was taken with others has passed already
+            and not await pass_limiter(
+                request.rate_limiter, shell, self._waiter, self._patience.total, request.cancel
+            )
+        ):
+            raise Expired
         if request.method.gives == "list":
-            ticket, request.ticket = request.ticket, None
             self._patience.called()
             return TicketReader(ticket or request.submit([request], shell)[0], self._waiter)
         if not await request.gate.enter(self._waiter, self._patience.total, request.cancel):
             raise Expired
-        visit = Visit(request.gate)
+        visit = self._visit = Visit(request.gate)
         try:
             call = SourceCall(
                 request.label,
@@ -181,8 +196,13 @@ class Generation:
         if reader is not None:
             await reader.close(0)
         if isinstance(error, Expired):
+            # Where the model cannot be stopped and has no second place, a retry would wait for it.
+            stuck = self._visit is not None and not self._visit.ended and self._request.gate.full
             error = self._patience.error(self._request.label)
-        if isinstance(error, Cancelled) or self._started or self._patience.is_over:
+            if stuck:
+                raise error
+        final = isinstance(error, Cancelled | QueueFullError)
+        if final or self._started or self._patience.is_over:
             raise error
         wait = self._retries.next_wait(error)
         if wait is None:
@@ -193,6 +213,7 @@ class Generation:
             raise error
         self._retries.again()
         self._attempt = CancelToken()
+        self.facts, self._deltas, self._held = Facts(), None, None
 
     async def _pause(self, seconds: float) -> bool:
         """Wait; False if the whole call's time is over before."""
@@ -225,9 +246,8 @@ class Generation:
     async def _finish(self) -> None:
         """End the completion: release what was held back, and report the facts once."""
         self._over = True
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.close(GRACE)
+        if self._reader is not None:
+            await self._reader.close(0)  # the last chunk need not wait for the model
         held, self._held = self._held, None
         text = self._filter.flush() if self._filter is not None else ""
         if text:

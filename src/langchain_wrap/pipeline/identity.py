@@ -116,6 +116,10 @@ def _container(value: Any, name: str, inner: Callable[[Any, str], Any]) -> Any:
             "args": inner(value.args, ""),
             "kwargs": inner(value.keywords, ""),
         }
+    if isinstance(value, types.BuiltinMethodType) and not isinstance(
+        value.__self__, types.ModuleType | None
+    ):
+        return {"function": value.__qualname__, "self": inner(value.__self__, "")}
     if isinstance(value, types.MethodType):
         return {"function": inner(value.__func__, ""), "self": inner(value.__self__, "")}
     return None
@@ -198,6 +202,15 @@ class Configuration:
 
     def __init__(self) -> None:
         self._own: dict[str, tuple[Any, Any]] = {}
+        self._assigned: dict[str, int] = {}
+        self.time = 0
+        """Counts the assignments from outside."""
+
+    def assign(self, name: str) -> None:
+        """Note that somebody other than the model has assigned a field."""
+        self.time += 1
+        self._assigned[name] = self.time
+        self._own.pop(name, None)
 
     def read(self, described: dict[str, Any]) -> dict[str, Any]:
         """Return the configuration for these described fields."""
@@ -210,9 +223,13 @@ class Configuration:
         return configuration
 
     def after(
-        self, before: dict[str, Any], described: dict[str, Any], configuration: dict[str, Any]
+        self,
+        before: dict[str, Any],
+        described: dict[str, Any],
+        configuration: dict[str, Any],
+        time: int,
     ) -> None:
-        """Note how a call has left the fields that were described as `before`."""
+        """Note how a call, begun at `time`, has left the fields that were described as `before`."""
         for name, value in described.items():
-            if value != before.get(name):
+            if value != before.get(name) and self._assigned.get(name, 0) <= time:
                 self._own[name] = (configuration[name], value)

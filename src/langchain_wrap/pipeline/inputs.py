@@ -8,6 +8,7 @@ from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.runnables import RunnableConfig
 
 from langchain_wrap.pipeline.listener import Listener
+from langchain_wrap.pipeline.live import check_bound
 from langchain_wrap.pipeline.plan import Plan
 from langchain_wrap.pipeline.run import Outcome
 from langchain_wrap.pipeline.shell import Shell
@@ -33,8 +34,7 @@ class Inputs:
         self._texts: list[Any] = [None] * len(inputs)
         self._plan = Plan(llm, shell, stop=kwargs.pop("stop", None), parameters=kwargs)
         listeners, self._limit = Listener.each(config, len(inputs))
-        if self._limit is not None and self._limit < 1:
-            raise ValueError(f"max_concurrency must be at least 1, not {self._limit}")
+        check_bound("max_concurrency", self._limit, 1)
         self._prompts: dict[int, str] = {}
         self._listeners = []
         for index, (input_, listener) in enumerate(zip(inputs, listeners, strict=True)):

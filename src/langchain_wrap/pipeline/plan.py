@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,18 @@ from langchain_core.callbacks import CallbackManager
 from langchain_wrap.pipeline import cache
 from langchain_wrap.pipeline.batching import Group, Ticket
 from langchain_wrap.pipeline.cancel import Cancelled
+from langchain_wrap.pipeline.gate import Gate
 from langchain_wrap.pipeline.generation import Generation, Request
 from langchain_wrap.pipeline.identity import canonical, describe
+from langchain_wrap.pipeline.limit import pass_limiter
 from langchain_wrap.pipeline.listener import Listener, start_of
 from langchain_wrap.pipeline.run import Outcome, Run
-from langchain_wrap.pipeline.secrets import redact, secret_values
+from langchain_wrap.pipeline.secrets import redact, secret_values, unseal
 from langchain_wrap.pipeline.shell import Shell
 from langchain_wrap.pipeline.signature import Signature
 from langchain_wrap.pipeline.source import Method, choose
 from langchain_wrap.pipeline.stop import merge_stops
-from langchain_wrap.pipeline.timeout import Timeout
+from langchain_wrap.pipeline.timeout import UNBOUNDED, Timeout
 
 if TYPE_CHECKING:
     from langchain_wrap.contract import Contract
@@ -66,7 +69,7 @@ class Plan:
         self._shell = shell
         self._call_stop = stop
         self._stop = tuple(merge_stops(llm.stop, stop))
-        self._parameters = parameters
+        self._parameters = parameters = {name: unseal(value) for name, value in parameters.items()}
         self._streamed = streamed
         self._methods: Collection[str] = llm._implemented - {without}
         self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
@@ -78,6 +81,7 @@ class Plan:
         self._cache = cache.resolve(llm.cache)
         self._cache_key = ""
         self._fields: dict[str, Any] = {}
+        self._time = llm._wrap_live.configuration.time
         if self._cache is not None:
             self._fields = llm._described_fields(digest=True)
             self._configuration = llm._wrap_live.configuration.read(self._fields)
@@ -114,8 +118,15 @@ class Plan:
         return found
 
     def generation(self, prompt: str) -> Generation:
-        """Return the generation for one prompt, without callbacks."""
-        return Generation(self.request(prompt, streamed=self._streamed), self._shell)
+        """Return the generation that a derived method is: a part of a call, not a call.
+
+        What holds for a call as a whole (places, limits, retries) has been seen to by the call.
+        """
+        request = self.request(prompt, streamed=self._streamed)
+        request.stop = tuple(merge_stops(None, self._call_stop))
+        request.gate, request.rate_limiter, request.max_retries = Gate(), None, 0
+        request.timeout = UNBOUNDED
+        return Generation(request, self._shell)
 
     def run(
         self, prompt: str, listener: Listener, *, batch_size: int = 1, twin: Outcome | None = None
@@ -185,7 +196,9 @@ class Plan:
         """Note which fields the model has changed itself (see `identity.Configuration`)."""
         if self._cache is not None:
             now = self._llm._described_fields(digest=True)
-            self._llm._wrap_live.configuration.after(self._fields, now, self._configuration)
+            self._llm._wrap_live.configuration.after(
+                self._fields, now, self._configuration, self._time
+            )
 
     async def _gather(self, runs: list[Run], limit: int | None, *, keep_errors: bool) -> None:
         if not runs:
@@ -205,11 +218,23 @@ class Plan:
         """Complete prompts by a batch method: a caller's list is one unit."""
         await self._side_by_side([run.start for run in runs], runs, 1, keep_errors)
         waiting = [run.request for run in runs if run.needs_model]
-        if waiting and waiting[0].rate_limiter is None:
+        if waiting and await self._limited(waiting):
             for request, ticket in zip(waiting, self._submit_or_fail(waiting), strict=True):
                 request.ticket = ticket
         most = len(runs) if self._shell.is_async else 1
         await self._side_by_side([run.finish for run in runs], runs, most, keep_errors)
+
+    async def _limited(self, requests: list[Request]) -> bool:
+        """Wait for the rate limiter to let all pass; False if that takes too long for them."""
+        limiter = requests[0].rate_limiter
+        if limiter is None:
+            return True
+        total, waiter = self._timeout.total, self._shell.waiter()
+        deadline = None if total is None else time.monotonic() + total
+        for request in requests:
+            if not await pass_limiter(limiter, self._shell, waiter, deadline, request.cancel):
+                return False
+        return True
 
     async def _side_by_side(
         self, steps: Sequence[Any], runs: list[Run], most: int, keep_errors: bool
@@ -320,6 +345,8 @@ class Plan:
         yield from secret_values(self._parameters)
         for name in type(self._llm).model_fields:
             yield from secret_values(getattr(self._llm, name, None), name)
+        for name, value in (self._llm.__pydantic_private__ or {}).items():
+            yield from secret_values(value, name)
 
 
 def _streams(handlers: Sequence[object]) -> bool:

@@ -23,7 +23,7 @@ from langchain_wrap.pipeline.channel import Channel
 from langchain_wrap.pipeline.gate import Visit
 from langchain_wrap.pipeline.loop_thread import LoopThread, loop_thread
 from langchain_wrap.pipeline.scrub import scrub
-from langchain_wrap.pipeline.source import SourceCall, async_chunks, blocking_chunks
+from langchain_wrap.pipeline.source import SourceCall, async_chunks, blocking_chunks, calling
 from langchain_wrap.pipeline.timeout import Expired
 from langchain_wrap.pipeline.waiter import AsyncWaiter, SyncWaiter, Waiter, run_sync
 
@@ -56,11 +56,16 @@ class InlineReader(Reader):
     def __init__(self, call: SourceCall, visit: Visit) -> None:
         self._chunks = cast("Any", blocking_chunks(call))
         self._call = call
+        self._owner = call.owner
         self._visit = visit
 
     async def next(self, deadline: float | None, cancel: CancelToken) -> GenerationChunk | None:
         chunks: Iterator[GenerationChunk] = self._chunks
-        return next(chunks, None)
+        before = calling.set(self._owner)
+        try:
+            return next(chunks, None)
+        finally:
+            calling.reset(before)
 
     async def close(self, grace: float) -> None:
         try:
@@ -77,19 +82,23 @@ class NativeReader(Reader):
     def __init__(self, call: SourceCall, visit: Visit) -> None:
         self._chunks = cast("Any", async_chunks(call))
         self._call = call
+        self._owner = call.owner
         self._visit = visit
 
     async def next(self, deadline: float | None, cancel: CancelToken) -> GenerationChunk | None:
         chunks: AsyncIterator[GenerationChunk] = self._chunks
-        if deadline is None:
-            return await anext(chunks, None)
+        before = calling.set(self._owner)
         try:
+            if deadline is None:
+                return await anext(chunks, None)
             async with asyncio.timeout(deadline - time.monotonic()) as limit:
                 return await anext(chunks, None)
         except TimeoutError:
             if limit.expired():  # and not a TimeoutError of the model's own
                 raise Expired from None
             raise
+        finally:
+            calling.reset(before)
 
     async def close(self, grace: float) -> None:
         try:
@@ -117,9 +126,12 @@ class ChannelReader(Reader):
     def in_thread(cls, call: SourceCall, waiter: Waiter, visit: Visit) -> ChannelReader:
         """Have a blocking source run in a worker thread, with a copy of the caller's context."""
         reader = cls(call, visit, waiter)
-        context = contextvars.copy_context()
-        source = InlineReader(call, visit)
-        workers.submit(lambda: context.run(lambda: run_sync(reader._pump(source))))
+        context, source, channel = (
+            contextvars.copy_context(),
+            InlineReader(call, visit),
+            reader._channel,
+        )
+        workers.submit(lambda: context.run(lambda: run_sync(_pump(source, channel, call.cancel))))
         return reader
 
     @classmethod
@@ -127,42 +139,56 @@ class ChannelReader(Reader):
         """Have an async source run in the loop thread, with a copy of the caller's context."""
         home = loop_thread()
         reader = cls(call, visit, waiter)
-        home.start(reader._pump_in_loop(home, visit), contextvars.copy_context())
+        source = _pump_in_loop(home, call, visit, reader._channel)
+        home.start(source, contextvars.copy_context())
         return reader
 
     async def next(self, deadline: float | None, cancel: CancelToken) -> GenerationChunk | None:
         return await self._channel.get(deadline, cancel)
 
     async def close(self, grace: float) -> None:
+        self._leave()
+        if not self._channel.ended and not (
+            grace and await self._channel.gone(time.monotonic() + grace)
+        ):
+            self._visit.abandon()
+
+    def _leave(self) -> None:
         self._channel.leave()
         if not self._channel.ended:
             self._call.cancel.cancel()
-            if not grace or not await self._channel.gone(time.monotonic() + grace):
-                self._visit.abandon()
 
-    async def _pump_in_loop(self, home: LoopThread, visit: Visit) -> None:
-        self._channel.writer = AsyncWaiter()
-        task = asyncio.current_task()
+    def __del__(self) -> None:
+        # The reader's event loop may be closed without its generators being closed.
+        self._leave()
 
-        def stop() -> None:
-            if task is not None:
-                home.loop.call_soon_threadsafe(task.cancel)
 
-        self._call.cancel.add_callback(stop)
-        await self._pump(NativeReader(self._call, visit))
-        self._call.cancel.remove_callback(stop)
+async def _pump(source: Reader, channel: Channel[GenerationChunk], cancel: CancelToken) -> None:
+    """Read `source` to its end into a channel; every error goes to the channel's reader."""
+    error: BaseException | None = None
+    try:
+        while (chunk := await source.next(None, cancel)) is not None:
+            if not await channel.put(chunk):
+                break
+    except BaseException as caught:
+        error = caught
+    try:
+        await source.close(0)
+    except BaseException as caught:
+        error = error or caught
+    channel.end(error)
 
-    async def _pump(self, source: Reader) -> None:
-        """Read `source` to its end into the channel; every error goes to the reader."""
-        error: BaseException | None = None
-        try:
-            while (chunk := await source.next(None, self._call.cancel)) is not None:
-                if not await self._channel.put(chunk):
-                    break
-        except BaseException as caught:
-            error = caught
-        try:
-            await source.close(0)
-        except BaseException as caught:
-            error = error or caught
-        self._channel.end(error)
+
+async def _pump_in_loop(
+    home: LoopThread, call: SourceCall, visit: Visit, channel: Channel[GenerationChunk]
+) -> None:
+    channel.writer = AsyncWaiter()
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        if task is not None:
+            home.loop.call_soon_threadsafe(task.cancel)
+
+    call.cancel.add_callback(stop)
+    await _pump(NativeReader(call, visit), channel, call.cancel)
+    call.cancel.remove_callback(stop)

@@ -128,6 +128,28 @@ def redact(value: Any, name: str = "", depth: int = 0) -> Any:
     return value if unchanged else type(value)(items)
 
 
+class Sealed(SecretStr):
+    """A key that was bound to a model as plain text; it is given to the model as such."""
+
+
+def seal(value: Any, name: str) -> Any:
+    """Return a value to be kept in a binding, whose repr shows it: keys in it are sealed."""
+    if isinstance(value, str):
+        return Sealed(value) if is_secret(value, name) else value
+    if type(value) is dict:
+        return {key: seal(inner, label) for key, inner, label in _labelled(value.items(), name)}
+    return value
+
+
+def unseal(value: Any) -> Any:
+    """Undo `seal`."""
+    if isinstance(value, Sealed):
+        return value.get_secret_value()
+    if type(value) is dict and any(isinstance(inner, Sealed | dict) for inner in value.values()):
+        return {key: unseal(inner) for key, inner in value.items()}
+    return value
+
+
 def fields_of(value: Any) -> Mapping[Any, Any] | None:
     """Return what a mapping or an object with fields holds, by name; None for anything else."""
     if isinstance(value, dict | Mapping):  # dict first: the check of an ABC is slow

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
-    AsyncCallbackManagerForLLMRun,
     CallbackManager,
-    CallbackManagerForLLMRun,
 )
 
 from langchain_wrap.pipeline import workers
@@ -36,7 +34,6 @@ class Shell(ABC):
 
     is_async: bool
     manager: type[CallbackManager] | type[AsyncCallbackManager]
-    silent: type[CallbackManagerForLLMRun] | type[AsyncCallbackManagerForLLMRun]
 
     @abstractmethod
     def waiter(self) -> Waiter:
@@ -56,7 +53,7 @@ class Shell(ABC):
 
     @abstractmethod
     def acquire(self, limiter: BaseRateLimiter) -> Any:
-        """Wait for the rate limiter (to be settled)."""
+        """Ask the rate limiter for one attempt (to be settled)."""
 
     @abstractmethod
     def lookup(self, cache: BaseCache, prompt: str, key: str) -> Any:
@@ -98,7 +95,7 @@ class SyncShell(Shell):
         return InlineReader(call, visit)
 
     def acquire(self, limiter: BaseRateLimiter) -> Any:
-        return limiter.acquire(blocking=True)
+        return limiter.acquire(blocking=False)
 
     def lookup(self, cache: BaseCache, prompt: str, key: str) -> Any:
         return cache.lookup(prompt, key)
@@ -200,7 +197,7 @@ class AsyncShell(Shell):
         return ChannelReader.in_thread(call, waiter, visit)
 
     def acquire(self, limiter: BaseRateLimiter) -> Any:
-        return limiter.aacquire(blocking=True)
+        return limiter.aacquire(blocking=False)
 
     def lookup(self, cache: BaseCache, prompt: str, key: str) -> Any:
         return cache.alookup(prompt, key)

@@ -34,19 +34,19 @@ class Signature(NamedTuple):
         """
         return _read(getattr(function, "__func__", function), inspect.ismethod(function))
 
-    def check(self, owner: str, parameters: Mapping[str, object]) -> None:
+    def check(self, label: str, parameters: Mapping[str, object]) -> None:
         """Refuse call parameters that the method does not take.
 
         Raises:
             TypeError: One is unknown; the message names those that are taken.
         """
-        if self.open:
-            return
         for name in parameters:
-            if name not in self.parameters:
+            if name in ("run_manager", "cancel"):
+                raise TypeError(f"{label} is given {name!r} by us; it is no parameter of a call")
+            if not self.open and name not in self.parameters:
                 known = ", ".join(self.parameters) or "none"
                 raise TypeError(
-                    f"{owner} takes no parameter {name!r}. It takes: {known}."
+                    f"{label} takes no parameter {name!r}. It takes: {known}."
                     f"{did_you_mean(name, self.parameters)}"
                 )
 

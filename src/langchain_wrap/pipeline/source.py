@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ def choose(implemented: Collection[str], *, streamed: bool, is_async: bool) -> M
     return METHODS[next(name for name in order if name in implemented)]
 
 
+calling: contextvars.ContextVar[object] = contextvars.ContextVar("calling", default=None)
+"""The model whose method is at work in this context."""
+
+
 @dataclass(eq=False, repr=False)
 class SourceCall:
     """One call of an author's method."""
@@ -71,6 +76,11 @@ class SourceCall:
     """Makes the run manager for a method that asks for one."""
     secrets: Callable[[], Iterable[str]] = tuple
     """Gives the texts that must not show in an error."""
+
+    @property
+    def owner(self) -> object:
+        """The model whose method it is, if it is one's."""
+        return getattr(self.function, "__self__", None)
 
     def __call__(self) -> Any:
         """Call the method with what it takes of stop, cancel, run_manager and parameters."""
@@ -148,8 +158,10 @@ class SourceCall:
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that it was never awaited
             fix = "; a coroutine function belongs in the async method of the same name"
-        elif inspect.isgenerator(value) or inspect.isasyncgen(value):
-            fix = "; a generator belongs in _stream, an async generator in _astream"
+        elif self.method.gives == "text" and inspect.isgenerator(value):
+            fix = "; a generator belongs in _stream"
+        elif self.method.gives == "text" and inspect.isasyncgen(value):
+            fix = "; an async generator belongs in _astream"
         what = repr(value)
         if len(what) > 100:
             what = what[:100] + "…"

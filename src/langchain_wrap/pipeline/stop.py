@@ -91,7 +91,7 @@ class StopFilter:
 
     def feed(self, text: str) -> str:
         """Take the next piece of text; return what can go out now."""
-        root = state = self._state
+        state = self._state
         if not state.depth and self._first.isdisjoint(text):
             return text
         root = self._root

@@ -113,7 +113,7 @@ class AsyncWaiter(Waiter):
 
     def __init__(self, mailbox: Mailbox | None = None) -> None:
         self._mailbox = mailbox or Mailbox.of(asyncio.get_running_loop())
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a garbage collection inside may come here again
         self._woken = False
         self._future: asyncio.Future[None] | None = None
 
@@ -166,7 +166,7 @@ class Mailbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a garbage collection inside may come here again
         self._posted: list[AsyncWaiter] = []
 
     @classmethod
