@@ -365,3 +365,33 @@ def test_a_shared_beginning_with_other_prompts_and_early_ends() -> None:
     assert codes == [CODES[name] for name in ASKED]
     assert set(texts[2::3]) == {llm.invoke(FRANCE)}
     assert eventually(lambda: not llm._engine().core.live)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"logit_bias": {10**9: 1.0}},
+        {"logit_bias": {-1: 1.0}},
+        {"logprobs": 10**6},
+        {"top_k": 10**12},
+        {"repeat_last_n": 10**10},
+        {"presence_penalty": float("nan")},
+        {"temperature": float("inf")},
+        {"max_tokens": 10**12},
+    ],
+    ids=str,
+)
+def test_what_the_engine_would_not_take_as_it_is_meant_is_refused(llm, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=name):
+        llm.invoke("Hi", **wrong)
+
+
+def test_a_lark_grammar_may_give_its_start_rule_attributes(llm):
+    grammar = '%llguidance {}\nstart[max_tokens=3]: "yes" | "no"\n'
+    assert llm.invoke("Is water wet? ", grammar=grammar) in ("yes", "no")
+
+
+def test_an_empty_path_says_so():
+    with pytest.raises(ValueError, match="model_path is empty"):
+        LlamaCpp(model_path="")

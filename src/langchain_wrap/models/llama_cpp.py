@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.outputs import GenerationChunk
@@ -14,7 +15,14 @@ from langchain_wrap.models import weights
 from langchain_wrap.models.llama_engine import Engine, Settings, available_cores, engine_for
 from langchain_wrap.models.llama_generation import generate
 from langchain_wrap.models.llama_gguf import read_gguf
-from langchain_wrap.models.llama_sampling import Sampling, as_body, effective, honoured, probe
+from langchain_wrap.models.llama_sampling import (
+    Sampling,
+    as_body,
+    check_tokens,
+    effective,
+    honoured,
+    probe,
+)
 
 _N_CTX = 2048
 
@@ -120,7 +128,8 @@ class LlamaCpp(Sampling, LLM):
         parameters = effective(self, params)
         _check_text(prompt)
         engine = self._engine()
-        self._prove(engine, parameters)
+        check_tokens(parameters, read_gguf(Path(engine.settings.path)).vocabulary)
+        self._prove(engine, parameters, cancel)
         body = {**as_body(parameters), "prompt": prompt, "cache_prompt": self.cache_prompt}
         for message in generate(engine, body, reuse=self.cache_prompt, cancel=cancel):
             if "prompt_progress" not in message:
@@ -196,16 +205,20 @@ class LlamaCpp(Sampling, LLM):
         )
 
     @staticmethod
-    def _prove(engine: Engine, parameters: Mapping[str, Any]) -> None:
+    def _prove(engine: Engine, parameters: Mapping[str, Any], cancel: CancelToken | None) -> None:
         """Make sure, once for each, that the engine honours a schema: bad ones it drops."""
         request = probe(parameters)
         if request is None or request["grammar"] in engine.proven:
             return
         text = "".join(
             message["choices"][0]["text"]
-            for message in generate(engine, {**request, "cache_prompt": False}, reuse=False)
+            for message in generate(
+                engine, {**request, "cache_prompt": False}, reuse=False, cancel=cancel
+            )
             if "prompt_progress" not in message
         )
+        if cancel is not None and cancel.cancelled:
+            return
         if not honoured(text):
             name = "json_schema" if "json_schema" in parameters else "grammar"
             raise ValueError(

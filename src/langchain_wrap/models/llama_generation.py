@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _IN_VAIN = 16
 """Tokens taken from a restored slot, below which restoring was of no use."""
 
+_CLOSED = "the engine is closed: the interpreter is about to exit"
+
 
 def generate(
     engine: Engine, body: dict[str, Any], *, reuse: bool = True, cancel: CancelToken | None = None
@@ -61,7 +63,7 @@ class Worker:
         self._core.live.add(self)
         if self._core.closed:
             self._core.live.discard(self)
-            raise RuntimeError("the engine is closed: the interpreter is about to exit")
+            raise RuntimeError(_CLOSED)
         self._core.slots.submit(self._ticket)
 
     def listen(self) -> Iterator[dict[str, Any]]:
@@ -103,6 +105,8 @@ class Worker:
                 server.handle_completions({**self._body, "id_slot": ticket.slot}, self._hear)
                 if ticket.phase is not Phase.PREFIX:
                     break
+            if core.server is None and not ticket.cancelled:
+                self._said.put(RuntimeError(_CLOSED))
         except BaseException as error:
             self._said.put(error)
         finally:

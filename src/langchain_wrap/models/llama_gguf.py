@@ -56,6 +56,8 @@ class Gguf:
     architecture: str
     context_length: int | None
     """How many tokens the model was trained to see at once."""
+    vocabulary: int | None
+    """How many tokens the model knows."""
 
 
 def check_start(path: Path) -> None:
@@ -120,7 +122,11 @@ def _read(path: str, size: int, mtime_ns: int) -> Gguf:
         )
     architecture = str(wanted.get("general.architecture", ""))
     length = wanted.get(f"{architecture}.context_length")
-    return Gguf(architecture, length if isinstance(length, int) else None)
+    return Gguf(
+        architecture,
+        length if isinstance(length, int) else None,
+        wanted.get("tokenizer.ggml.tokens"),
+    )
 
 
 class _Cursor:
@@ -175,14 +181,14 @@ class _Cursor:
         if kind == _STRING:
             return self._text()
         if kind == _ARRAY:
-            self._skip_array()
-            return None
+            return self._skip_array()
         code = _SCALARS[kind]
         (value,) = struct.unpack_from("<" + code, self._view, self._at)
         self._at += struct.calcsize("<" + code)
         return value
 
-    def _skip_array(self) -> None:
+    def _skip_array(self) -> int:
+        """Go past an array; return its length, which is all that is of use."""
         kind, count = self._number("I"), self._number("Q")
         if kind == _STRING:
             # A vocabulary has 10^5 of them: this loop is the header's whole cost.
@@ -197,3 +203,4 @@ class _Cursor:
             self._at += count * struct.calcsize("<" + _SCALARS[kind])
         if self._at > len(self._view):
             raise IndexError
+        return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,13 @@ _OTHER_NAMES = {
     "top_logprobs": "logprobs",
     "n_probs": "logprobs",
 }
+_MOST = 2**31 - 1
+"""The engine's whole numbers have 32 bits; a larger one would wrap around."""
 _PROBE = "ZQXJ"
 """What no model says by itself: see `probe`."""
+
+_START = re.compile(r"\s*start\b[^:\n]*:")
+"""The first line of a Lark grammar's start rule, attributes included: `start[max_tokens=3]:`."""
 
 
 class Sampling(BaseModel):
@@ -34,16 +40,16 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_tokens: int | None = Field(default=256, ge=1)
+    max_tokens: int | None = Field(default=256, ge=1, le=_MOST)
     """How many tokens a completion has at most; None: until the context is full.
 
     A completion that ends here has the `finish_reason` "length".
     """
 
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """How freely tokens are chosen: 0 always takes the likeliest one. llama.cpp's default: 0.8."""
 
-    top_k: int | None = Field(default=None, ge=0)
+    top_k: int | None = Field(default=None, ge=0, le=_MOST)
     """Choose among the k likeliest tokens only; 0: no limit. llama.cpp's default: 40."""
 
     top_p: float | None = Field(default=None, ge=0, le=1)
@@ -55,22 +61,22 @@ class Sampling(BaseModel):
     typical_p: float | None = Field(default=None, ge=0, le=1)
     """Locally typical sampling with this probability. Default: 1 (off)."""
 
-    repeat_penalty: float | None = Field(default=None, gt=0)
+    repeat_penalty: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Divides the scores of tokens that came before; above 1 repeats less. Default: 1 (off)."""
 
-    repeat_last_n: int | None = Field(default=None, ge=-1)
+    repeat_last_n: int | None = Field(default=None, ge=-1, le=_MOST)
     """How many of the last tokens the penalties look at; -1: all, 0: off. Default: 64."""
 
-    presence_penalty: float | None = None
+    presence_penalty: float | None = Field(default=None, allow_inf_nan=False)
     """Taken off the score of each token that came before. Default: 0 (off)."""
 
-    frequency_penalty: float | None = None
+    frequency_penalty: float | None = Field(default=None, allow_inf_nan=False)
     """Taken off a token's score for each time that it came before. Default: 0 (off)."""
 
     seed: int | None = Field(default=None, ge=0, lt=2**32 - 1)
     """Equal seeds give equal completions of equal calls. None: another each time."""
 
-    logprobs: int | None = Field(default=None, ge=1)
+    logprobs: int | None = Field(default=None, ge=1, le=_MOST)
     """Report this many likeliest tokens for each token, in `generation_info["logprobs"]`."""
 
     logit_bias: dict[int | str, float] | None = None
@@ -136,6 +142,26 @@ def effective(owner: BaseModel, call: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def check_tokens(parameters: Mapping[str, Any], vocabulary: int | None) -> None:
+    """Refuse what names tokens that the model does not have.
+
+    Raises:
+        ValueError: `logit_bias` has an id beyond the vocabulary, or `logprobs` asks for more.
+    """
+    if vocabulary is None:
+        return
+    if parameters.get("logprobs", 0) > vocabulary:
+        raise ValueError(
+            f"logprobs={parameters['logprobs']}: the model has only {vocabulary} tokens"
+        )
+    for token in parameters.get("logit_bias", ()):
+        if isinstance(token, int) and not 0 <= token < vocabulary:
+            raise ValueError(
+                f"logit_bias: there is no token {token}; the model's ids go from 0 to "
+                f"{vocabulary - 1}"
+            )
+
+
 def as_body(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as the engine's request has them."""
     body = {"max_tokens": -1, **parameters}
@@ -170,9 +196,7 @@ def re_start(grammar: str) -> str:
     """Return a Lark grammar whose start is the probe's word and then the old start."""
     lines = grammar.splitlines()
     changed = [
-        line.replace("start", "langchain_wrap_start", 1)
-        if line.lstrip().startswith("start") and line.split(":")[0].strip() == "start"
-        else line
+        line.replace("start", "langchain_wrap_start", 1) if _START.match(line) else line
         for line in lines
     ]
     return "\n".join([*changed, f'start: "{_PROBE}" langchain_wrap_start'])

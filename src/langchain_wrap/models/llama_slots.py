@@ -1,6 +1,6 @@
 """Slots: who may run when, in which of the engine's slots, and what it reuses there.
 
-A scheduler without I/O: it decides, `llama_engine` acts. First come, first served over
+A scheduler without I/O: it decides, `llama_generation` acts. First come, first served over
 `n_parallel` slots, with one exception that makes prompts with a long common beginning cheap.
 
 llama.cpp's slots do not share what they have computed: sixteen prompts with the same 800 tokens in

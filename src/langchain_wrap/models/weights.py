@@ -49,6 +49,10 @@ def check(model_path: str) -> None:
         ImportError: It may be on Hugging Face, and `huggingface_hub` is not installed.
         ValueError: It is no GGUF file, or not a whole one.
     """
+    if not model_path:
+        raise ValueError(
+            f"model_path is empty; give the path of a .gguf file, or {DEFAULT!r} for the default"
+        )
     path = Path(model_path).expanduser()
     if model_path == DEFAULT:
         return

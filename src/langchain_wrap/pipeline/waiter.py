@@ -1,6 +1,6 @@
 """Waiting, in a thread or in an event loop, and being woken from anywhere.
 
-This is the one file in which a thread reaches an event loop. Every place that can wait (gate,
+A wake-up reaches an event loop from a thread in this file only. Every place that can wait (gate,
 channel, batch, pause) waits through a `Waiter`, so each is written once for both shells.
 """
 
