@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 from langchain_wrap._version import __version__
 from langchain_wrap.errors import did_you_mean
+from langchain_wrap.pipeline import core
 from langchain_wrap.pipeline.identity import describe
 from langchain_wrap.pipeline.live import Live
 from langchain_wrap.pipeline.plan import Plan
@@ -248,7 +249,7 @@ class Contract(llms.LLM):
         if type(self).dict is llms.BaseLLM.dict:
             return self.asdict()
         # The author overrides the method that asdict has replaced.
-        return cast("builtins.dict[str, Any]", redact(self._dict_for_compat()))
+        return cast("builtins.dict[str, Any]", redact(core.legacy_dict(self)))
 
     @model_validator(mode="before")
     @classmethod
@@ -286,9 +287,7 @@ class Contract(llms.LLM):
 
     @model_validator(mode="after")
     def _langchain_wrap_set_version(self) -> Self:
-        add_version = getattr(self, "_add_version", None)
-        if add_version is not None:
-            add_version("langchain-wrap", __version__)
+        core.add_version(self, "langchain-wrap", __version__)
         return self
 
     @classmethod

@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_wrap.contract import Contract
+from langchain_wrap.pipeline.core import prompt_of
 from langchain_wrap.pipeline.inputs import Inputs
 from langchain_wrap.pipeline.listener import Listener
 from langchain_wrap.pipeline.plan import Plan
@@ -141,7 +142,7 @@ class LLM(Contract):
     ) -> Iterator[str]:
         """Yield a completion piece by piece; leaving early closes the model."""
         plan = Plan(self, SyncShell(), stop=stop, parameters=kwargs, streamed=True)
-        run = plan.run(self._convert_input(input).to_string(), Listener.of(ensure_config(config)))
+        run = plan.run(prompt_of(self, input), Listener.of(ensure_config(config)))
         run_sync(run.start())
         try:
             while (chunk := run_sync(run.next())) is not None:
@@ -160,7 +161,7 @@ class LLM(Contract):
     ) -> AsyncIterator[str]:
         """Yield a completion piece by piece; see `stream`."""
         plan = Plan(self, AsyncShell(), stop=stop, parameters=kwargs, streamed=True)
-        run = plan.run(self._convert_input(input).to_string(), Listener.of(ensure_config(config)))
+        run = plan.run(prompt_of(self, input), Listener.of(ensure_config(config)))
         await run.start()
         try:
             while (chunk := await run.next()) is not None:

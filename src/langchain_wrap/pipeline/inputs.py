@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.runnables import RunnableConfig
 
+from langchain_wrap.pipeline.core import prompt_of
 from langchain_wrap.pipeline.listener import Listener
 from langchain_wrap.pipeline.live import check_bound
 from langchain_wrap.pipeline.plan import Plan
@@ -39,7 +40,7 @@ class Inputs:
         self._listeners = []
         for index, (input_, listener) in enumerate(zip(inputs, listeners, strict=True)):
             try:
-                self._prompts[index] = llm._convert_input(input_).to_string()
+                self._prompts[index] = prompt_of(llm, input_)
                 self._listeners.append(listener)
             except Exception as error:
                 if not keep_errors:

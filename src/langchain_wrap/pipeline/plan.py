@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import CallbackManager
 
-from langchain_wrap.pipeline import cache
+from langchain_wrap.pipeline import cache, core
 from langchain_wrap.pipeline.batching import Group, Ticket
 from langchain_wrap.pipeline.cancel import Cancelled
 from langchain_wrap.pipeline.gate import Gate
@@ -27,11 +27,6 @@ from langchain_wrap.pipeline.timeout import UNBOUNDED, Timeout
 
 if TYPE_CHECKING:
     from langchain_wrap.contract import Contract
-
-try:  # a private name: without it, invoke does not stream to astream_events and LangGraph
-    from langchain_core.tracers._streaming import _StreamingCallbackHandler as StreamingHandler
-except ImportError:  # pragma: no cover
-    StreamingHandler = None  # type: ignore[assignment,misc]
 
 DEFAULT_PARALLEL = 64
 """How many prompts of a batch run at once where nothing else is said."""
@@ -136,7 +131,7 @@ class Plan:
         manager = self._callback_manager(listener)
         begin = partial(
             start_of(manager),
-            llm._serialized,
+            core.serialized(llm),
             [prompt],
             invocation_params=self._invocation,
             options={"stop": self._call_stop},
@@ -148,7 +143,7 @@ class Plan:
         if self._cache is not None:
             entry = cache.CacheEntry(self._cache, prompt, self._cache_key)
         return Run(
-            self.request(prompt, streamed=self._streamed or _streams(manager.handlers)),
+            self.request(prompt, streamed=self._streamed or core.is_streaming(manager.handlers)),
             self._shell,
             begin,
             entry=entry,
@@ -314,7 +309,10 @@ class Plan:
             llm.verbose,
             listener.tags,
             llm.tags,
-            {**redact(listener.metadata or {}), **self._tracing_metadata()},
+            {
+                **redact(listener.metadata or {}),
+                **core.tracing_metadata(llm, self._call_stop, self._parameters),
+            },
             redact(llm.metadata),
             langsmith_inheritable_metadata={
                 name: value
@@ -335,19 +333,9 @@ class Plan:
         self._manager = (listener, manager)
         return manager
 
-    def _tracing_metadata(self) -> dict[str, Any]:
-        describe_for_tracing = getattr(self._llm, "_get_ls_params_with_defaults", None)
-        if describe_for_tracing is None:
-            return {}
-        return dict(describe_for_tracing(stop=self._call_stop, **self._parameters))
-
     def _secrets(self) -> Iterator[str]:
         yield from secret_values(self._parameters)
         for name in type(self._llm).model_fields:
             yield from secret_values(getattr(self._llm, name, None), name)
         for name, value in (self._llm.__pydantic_private__ or {}).items():
             yield from secret_values(value, name)
-
-
-def _streams(handlers: Sequence[object]) -> bool:
-    return StreamingHandler is not None and any(isinstance(h, StreamingHandler) for h in handlers)
