@@ -71,7 +71,7 @@ class Ticket:
 class Group:
     """What prompts must have in common to go into one call of the batch method."""
 
-    __slots__ = ("function", "key", "label", "method", "parameters", "stop")
+    __slots__ = ("function", "key", "label", "method", "owner", "parameters", "stop")
 
     def __init__(
         self,
@@ -81,12 +81,14 @@ class Group:
         stop: tuple[str, ...],
         parameters: Mapping[str, Any],
         key: str,
+        owner: object = None,
     ) -> None:
         self.label = label
         self.method = method
         self.function = function
         self.stop = stop
         self.parameters = parameters
+        self.owner = owner
         self.key = key
         """Equal for equal stops and parameters."""
 
@@ -324,8 +326,8 @@ class Batcher:
         tickets = [ticket for ticket in tickets if not ticket.left]
         if not tickets:
             return
-        group = tickets[0].group
         cancel = CancelToken()
+        group = tickets[0].group
         call = SourceCall(
             group.label,
             group.method,
@@ -334,6 +336,7 @@ class Batcher:
             group.stop,
             group.parameters,
             cancel,
+            owner=group.owner,
         )
 
         def on_leave() -> None:

@@ -5,6 +5,7 @@ Where a name is gone in another version, what it gave is done by public means, o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.load import dumpd
@@ -32,7 +33,7 @@ def serialized(llm: BaseLLM) -> dict[str, Any]:
     return dumpd(llm) if known is None else known
 
 
-def tracing_metadata(llm: BaseLLM, stop: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+def tracing_metadata(llm: BaseLLM, stop: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return what LangSmith is told of a call."""
     tell = getattr(llm, "_get_ls_params_with_defaults", None)
     return {} if tell is None else dict(tell(stop=stop, **parameters))

@@ -70,27 +70,35 @@ class Gate:
             QueueFullError: More than `max_queued` would wait.
             Cancelled: `cancel` was cancelled while waiting.
         """
-        place = _Place(waiter)
+        place: _Place | None = None
         with self._lock:
-            if self.max_queued is not None and not self._has_room():
-                waiting = len(self._queue)
-                if waiting >= self.max_queued:
-                    raise QueueFullError(
-                        f"{waiting} calls wait for the model already (max_queued="
-                        f"{self.max_queued}, concurrency={self.limit}); try again later, or "
-                        "raise max_queued"
-                    )
-            self._queue.append(place)
-            self._admit()
-        self._settle()
+            if self._has_room() and not self._queue:
+                self._inside += 1
+            else:
+                place = self._line_up(waiter)
+        if self._leaving:
+            self._settle()
+        if place is None:
+            return True
         try:
-            if place.admitted or await waiter.until(lambda: place.admitted, deadline, cancel):
+            if await waiter.until(lambda: place.admitted, deadline, cancel):
                 return True
         except BaseException:
             self._give_up(place)
             raise
         self._give_up(place)
         return False
+
+    def _line_up(self, waiter: Waiter) -> _Place:
+        waiting = len(self._queue)
+        if self.max_queued is not None and waiting >= self.max_queued:
+            raise QueueFullError(
+                f"{waiting} calls wait for the model already (max_queued={self.max_queued}, "
+                f"concurrency={self.limit}); try again later, or raise max_queued"
+            )
+        place = _Place(waiter)
+        self._queue.append(place)
+        return place
 
     def leave(self) -> None:
         """Give the place to the next in the queue; from any thread."""

@@ -46,6 +46,8 @@ class Request:
     """Makes what is handed to a method that asks for a run manager."""
     secrets: Callable[[], Iterable[str]] = tuple
     """Gives the texts that must not show in an error."""
+    owner: object = None
+    """The model, where its own changes to its fields have to be told from others'."""
     on_retry: Callable[[Any], Any] | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
     ticket: Ticket | None = None
@@ -95,11 +97,13 @@ class Generation:
         """
         while not self._ready:
             if self._over:
-                await self._wait_for_the_end()
+                if self._reader is not None:  # a stop: the model may still be closing
+                    await self._wait_for_the_end(self._reader)
                 return None
             chunk = await self._pull()
             if chunk is None:
                 await self._finish()
+                self._reader = None
             else:
                 self._take(chunk)
                 if self._filter is not None and self._filter.hit is not None:
@@ -109,10 +113,9 @@ class Generation:
         self._texts.append(chunk.text)
         return chunk
 
-    async def _wait_for_the_end(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.close(GRACE)
+    async def _wait_for_the_end(self, reader: Reader) -> None:
+        self._reader = None
+        await reader.close(GRACE)
 
     async def close(self, grace: float) -> None:
         """End the source, wherever it is; wait at most `grace` seconds for it."""
@@ -183,6 +186,7 @@ class Generation:
                 self._attempt,
                 request.run_manager,
                 request.secrets,
+                request.owner,
             )
             self._patience.called()
             return shell.open(call, visit, self._waiter, bounded=self._patience.bounded)

@@ -64,7 +64,9 @@ class Plan:
         self._shell = shell
         self._call_stop = stop
         self._stop = tuple(merge_stops(llm.stop, stop))
-        self._parameters = parameters = {name: unseal(value) for name, value in parameters.items()}
+        if parameters:
+            parameters = {name: unseal(value) for name, value in parameters.items()}
+        self._parameters = parameters
         self._streamed = streamed
         self._methods: Collection[str] = llm._implemented - {without}
         self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
@@ -100,6 +102,7 @@ class Plan:
             max_retries=retries if isinstance(retries, int) else 0,
             rate_limiter=self._llm.rate_limiter,
             secrets=self._secrets,
+            owner=self._llm if self._cache is not None else None,
         )
 
     def _method(self, streamed: bool) -> tuple[Method, Callable[..., Any], str]:
@@ -281,7 +284,13 @@ class Plan:
         if method.name not in self._groups:
             key = canonical([request.handed_stop, describe(self._parameters, digest=True)])
             self._groups[method.name] = Group(
-                request.label, method, request.function, request.handed_stop, self._parameters, key
+                request.label,
+                method,
+                request.function,
+                request.handed_stop,
+                self._parameters,
+                key,
+                request.owner,
             )
         return self._groups[method.name]
 

@@ -61,6 +61,8 @@ class InlineReader(Reader):
 
     async def next(self, deadline: float | None, cancel: CancelToken) -> GenerationChunk | None:
         chunks: Iterator[GenerationChunk] = self._chunks
+        if self._owner is None:
+            return next(chunks, None)
         before = calling.set(self._owner)
         try:
             return next(chunks, None)
@@ -87,6 +89,8 @@ class NativeReader(Reader):
 
     async def next(self, deadline: float | None, cancel: CancelToken) -> GenerationChunk | None:
         chunks: AsyncIterator[GenerationChunk] = self._chunks
+        if self._owner is None and deadline is None:
+            return await anext(chunks, None)
         before = calling.set(self._owner)
         try:
             if deadline is None:

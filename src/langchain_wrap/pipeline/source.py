@@ -76,11 +76,8 @@ class SourceCall:
     """Makes the run manager for a method that asks for one."""
     secrets: Callable[[], Iterable[str]] = tuple
     """Gives the texts that must not show in an error."""
-
-    @property
-    def owner(self) -> object:
-        """The model whose method it is, if it is one's."""
-        return getattr(self.function, "__self__", None)
+    owner: object = None
+    """The model, where its own changes to its fields have to be told from others'."""
 
     def __call__(self) -> Any:
         """Call the method with what it takes of stop, cancel, run_manager and parameters."""
