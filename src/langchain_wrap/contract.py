@@ -176,10 +176,9 @@ class Contract(llms.LLM):
 
     def asdict(self) -> builtins.dict[str, Any]:
         """Return the identifying parameters and the type, without secrets."""
-        return cast(
-            "builtins.dict[str, Any]",
-            redact({**self._identifying_params, "_type": self._llm_type}),
-        )
+        params = {**self._identifying_params, "_type": self._llm_type}
+        # Ours hold no secrets; the author's may.
+        return cast("builtins.dict[str, Any]", redact(params)) if self._names_itself else params
 
     def to_json(self) -> Any:
         """Return the serialized form, without secrets."""

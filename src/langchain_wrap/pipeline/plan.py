@@ -73,7 +73,9 @@ class Plan:
         self._timeout = Timeout.of(llm.timeout)
         self._groups: dict[str, Group] = {}
         self._chosen: dict[bool, tuple[Method, Callable[..., Any], str]] = {}
-        self._invocation = {**llm._params(), "stop": stop, **redact(parameters)}
+        self._invocation = {**llm._params(), "stop": stop}
+        if parameters:
+            self._invocation.update(redact(parameters))
         self._manager: tuple[Listener, Any] | None = None
         self._cache = cache.resolve(llm.cache)
         self._cache_key = ""
@@ -319,10 +321,10 @@ class Plan:
             listener.tags,
             llm.tags,
             {
-                **redact(listener.metadata or {}),
+                **_clean(listener.metadata),
                 **core.tracing_metadata(llm, self._call_stop, self._parameters),
             },
-            redact(llm.metadata),
+            _clean(llm.metadata),
             langsmith_inheritable_metadata={
                 name: value
                 for name, value in self._invocation.items()
@@ -348,3 +350,10 @@ class Plan:
             yield from secret_values(getattr(self._llm, name, None), name)
         for name, value in (self._llm.__pydantic_private__ or {}).items():
             yield from secret_values(value, name)
+
+
+def _clean(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    if not metadata or metadata.keys() == {"lc_versions"}:  # as of most models: nothing to mask
+        return metadata or {}
+    cleaned: dict[str, Any] = redact(metadata)
+    return cleaned
