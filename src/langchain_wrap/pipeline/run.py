@@ -53,7 +53,6 @@ class Outcome:
 
     generation: GenerationChunk | None = None
     error: BaseException | None = None
-    usage: dict[str, Any] | None = None
     run_id: uuid.UUID | None = None
 
 
@@ -182,7 +181,6 @@ class Run:
         if self.request.cancel.cancelled:  # the model has heeded it, and ended by itself
             generation.facts.conclude(finish_reason="cancelled")
         self.outcome.generation = generation.result()
-        self.outcome.usage = generation.facts.usage
         if self._entry is not None:
             await self._entry.store(self._shell, self.outcome.generation)
         await self._report_end(llm_output=self._llm_output())
@@ -201,7 +199,6 @@ class Run:
         await generation.close(grace)
         generation.facts.conclude(finish_reason="cancelled")
         self.outcome.generation = generation.result()
-        self.outcome.usage = generation.facts.usage
         await self._report_end(llm_output=self._llm_output())
 
     async def _fail(self, error: BaseException) -> NoReturn:
@@ -248,9 +245,9 @@ def llm_result(outcomes: list[Outcome]) -> LLMResult:
     """Return the result of `generate` for prompts that have all succeeded; usage is summed."""
     output: dict[str, Any] = {}
     for outcome in outcomes:
-        if outcome.usage:
-            add_usage(output.setdefault("token_usage", {}), outcome.usage)
         info = (outcome.generation and outcome.generation.generation_info) or {}
+        if isinstance(info.get("token_usage"), dict):
+            add_usage(output.setdefault("token_usage", {}), info["token_usage"])
         if "model_name" in info:
             output["model_name"] = info["model_name"]
     return LLMResult(
