@@ -1,0 +1,7 @@
+"""DOCS: documentation."""
+
+from __future__ import annotations
+
+from langchain_wrap.checks.clause import Area
+
+area = Area("DOCS", "Documentation")

@@ -1,0 +1,7 @@
+"""RESOURCE: resources."""
+
+from __future__ import annotations
+
+from langchain_wrap.checks.clause import Area
+
+area = Area("RESOURCE", "Resources")

@@ -1,0 +1,7 @@
+"""TOKEN: token callbacks."""
+
+from __future__ import annotations
+
+from langchain_wrap.checks.clause import Area
+
+area = Area("TOKEN", "Token callbacks")

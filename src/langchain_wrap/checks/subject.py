@@ -1,0 +1,345 @@
+"""The subject: the model under check, with what its checks share of answers and facts."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+from langchain_core.language_models.llms import BaseLLM
+
+from langchain_wrap.checks import deadline, paths
+from langchain_wrap.checks.clause import Failed, Skipped
+from langchain_wrap.checks.spy import Spy, authored, spying
+from langchain_wrap.checks.trace import Trace
+
+_T = TypeVar("_T")
+
+PROMPTS = (
+    "The capital of France is",
+    "hello there, how are you today?",
+    "1 2 3 4 5 6 7 8",
+    "Once upon a time there was a small house.",
+)
+"""The first whose answer has some length is the prompt of most checks."""
+
+_USEFUL = 4
+"""Characters that an answer needs so that it can be cut, joined and compared."""
+
+
+class Subject:
+    """The model under check.
+
+    Calls are remembered, so that checks which look at the same call share it: `call` makes it
+    once. What a check changes (fields, spies, caches) it does to a copy of its own: `fresh`.
+    """
+
+    def __init__(
+        self,
+        target: BaseLLM | Callable[[], BaseLLM],
+        *,
+        deterministic: bool | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self._target = target
+        self.llm = _made(target)
+        self.timeout = timeout
+        self.clause = ""
+        """The id of the clause that is being checked."""
+        self.calls = 0
+        """How many prompts the model was given so far."""
+        self.timeline: Trace | None = None
+        """The streamed call that the current clause is about."""
+        self._declared = deterministic
+        self._deterministic = deterministic
+        self._traces: dict[Any, Trace] = {}
+        self._broken: dict[str, str] = {}
+        self._prompts: tuple[str, ...] | None = None
+
+    # --- calls ---
+
+    def call(
+        self,
+        path: str,
+        *prompts: Any,
+        llm: BaseLLM | None = None,
+        config: dict[str, Any] | None = None,
+        seconds: float | None = None,
+        again: bool = False,
+        edge: bool = False,
+        **kwargs: Any,
+    ) -> Trace:
+        """Call the model by one of the six paths, once for all checks that ask for the same.
+
+        An error that the model raises is in the trace. `llm`, `config` or `again=True` make a
+        call of their own. `edge=True` says that nobody promises an answer in time.
+
+        Raises:
+            Failed: No answer in time, the first time that this path is hung.
+            Skipped: The same, later on, or at the edge.
+        """
+        prompts = prompts or (self.prompt,)
+        key = (path, prompts, repr(kwargs))
+        shared = not (llm or config or again)
+        if not (shared and key in self._traces):
+            if path in self._broken and not kwargs:
+                self._skip_broken(path)
+            self.calls += len(prompts)
+            try:
+                trace = paths.call(
+                    llm or self.llm, path, prompts, config=config,
+                    seconds=seconds or self.timeout, **kwargs,
+                )  # fmt: skip
+            except deadline.NoAnswer as error:
+                if edge:
+                    raise Skipped(f"{path}: {error}") from None
+                script = paths.script(f"{paths.code(path, prompts, **kwargs)}  # never ends")
+                self._break(path, f"{path}: {error}", script)
+            if not shared:
+                return trace
+            self._traces[key] = trace
+        trace = self._traces[key]
+        if path in paths.STREAMS:
+            self.timeline = trace
+        return trace
+
+    def answered(self, path: str, *prompts: Any, **kwargs: Any) -> Trace:
+        """Return the trace of a call that must not fail: `call`, with its error as a failure.
+
+        Raises:
+            Failed: The model raised an error, the first time that this path does so.
+            Skipped: The same, later on.
+        """
+        trace = self.call(path, *prompts, **kwargs)
+        if trace.error is None:
+            return trace
+        given = {k: v for k, v in kwargs.items() if k not in _OURS}
+        script = paths.script(paths.code(path, trace.prompts, **given))
+        message = f"{path} raised {describe_error(trace.error)}"
+        if given or kwargs:
+            raise Failed(f"{message} when called with {given}" if given else message, script)
+        if path in self._broken:
+            self._skip_broken(path)
+        self._break(path, message, script)
+
+    def text(self, prompt: str | None = None) -> str:
+        """Return what `invoke` answers: what the other paths are compared with."""
+        text = self.answered("invoke", prompt or self.prompt).text
+        if not isinstance(text, str):
+            self._skip_broken("invoke")
+        return text
+
+    def _break(self, path: str, message: str, script: str) -> NoReturn:
+        """Fail the first clause that meets a path which does not work; the next are skipped."""
+        self._broken.setdefault(path, self.clause)
+        raise Failed(message, script)
+
+    def _skip_broken(self, path: str) -> NoReturn:
+        by = self._broken.get(path, "CALL-01")
+        raise Skipped(f"{path} does not work, as {by} reports")
+
+    def run(self, function: Callable[[], _T], seconds: float | None = None) -> _T:
+        """Run a check's own calls in a thread, within the deadline.
+
+        Raises:
+            NoAnswer: It takes longer.
+        """
+        return deadline.run(function, seconds or self.timeout)
+
+    def run_async(
+        self, function: Callable[[], Coroutine[Any, Any, _T]], seconds: float | None = None
+    ) -> _T:
+        """Run a check's own coroutine in an event loop of its own, within the deadline.
+
+        Raises:
+            NoAnswer: It takes longer.
+        """
+        return deadline.run_async(function, seconds or self.timeout)
+
+    # --- facts ---
+
+    @property
+    def name(self) -> str:
+        """What the model is called: its class, and its name if it has one."""
+        cls = type(self.llm).__name__
+        return f"{cls} {self.llm.name}" if self.llm.name else cls
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found out about the model, in sentences."""
+        found = []
+        if self._deterministic is False:
+            found.append(
+                "The model's answers to one prompt vary: structural checks took the place of "
+                "equality."
+            )
+        return tuple(found)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Prompts for the checks, the most telling first."""
+        if self._prompts is None:
+            best = PROMPTS[0]
+            for prompt in PROMPTS:
+                trace = self.call("invoke", prompt)
+                if trace.error is not None or not isinstance(trace.text, str):
+                    break
+                if len(trace.text.strip()) >= _USEFUL:
+                    best = prompt
+                    break
+            self._prompts = (best, *(p for p in PROMPTS if p != best))
+        return self._prompts
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of most checks."""
+        return self.prompts[0]
+
+    def numbered(self, count: int) -> list[str]:
+        """Return different prompts, each with a number that no other contains."""
+        return [f"Item {1000 + number}: tell me about it" for number in range(count)]
+
+    @property
+    def seconds(self) -> float:
+        """What a call takes, by those made so far."""
+        self.text()
+        times = [t.seconds for t in self._traces.values() if t.path == "invoke" and not t.error]
+        return statistics.median(times)
+
+    def affordable(self, wanted: int, *, least: int = 4, seconds: float = 3.0) -> int:
+        """Return how many calls, of `wanted`, one check may make of a model that takes its time.
+
+        Args:
+            wanted: What a fast model is given.
+            least: What any model is given.
+            seconds: What the calls may take, one after another.
+        """
+        return max(least, min(wanted, int(seconds / max(self.seconds, 1e-6))))
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the model answers the same to the same prompt; declared, or found out."""
+        if self._deterministic is None:
+            first = self.text()
+            again = (self.call("invoke", self.prompt, again=True) for _ in range(2))
+            self._deterministic = all(t.error is None and t.text == first for t in again)
+        return self._deterministic
+
+    @property
+    def streams(self) -> bool:
+        """Whether the author has written something that streams."""
+        cls = type(self.llm)
+        return bool({"_stream", "_astream"} & set(authored(self.llm))) or any(
+            getattr(cls, name) is not getattr(BaseLLM, name)
+            for name in ("stream", "astream")
+            if not hasattr(self.llm, "_implemented")
+        )
+
+    def fresh(self, **fields: Any) -> BaseLLM:
+        """Return an object of the same configuration, for a check to change; with `fields` set."""
+        made = _made(self._target) if not isinstance(self._target, BaseLLM) else None
+        copied = self.llm.model_copy() if made is None else made
+        return copied.model_copy(update=fields) if fields else copied
+
+    @contextmanager
+    def spy(self, llm: BaseLLM | None = None, **options: Any) -> Iterator[Spy]:
+        """Stand between the model and its author's methods for the time of the body.
+
+        Raises:
+            Skipped: There is no method to stand before.
+        """
+        with spying(llm or self.llm, Spy(**options)) as spy:
+            if not spy.methods:
+                raise Skipped("the model has none of the methods of a custom LLM")
+            yield spy
+
+    # --- verdicts ---
+
+    def expect(self, holds: object, message: str, *repro: str) -> None:
+        """Fail the clause unless something holds.
+
+        Args:
+            holds: Whether it does.
+            message: What was seen, with its values.
+            repro: The lines of a script that shows it and ends with an exception.
+        """
+        if not holds:
+            raise Failed(message, paths.script(*repro) if repro else "")
+
+    def expect_same(
+        self,
+        wanted: Callable[[], Any],
+        got: Callable[[], Any],
+        message: str,
+        *repro: str,
+    ) -> None:
+        """Fail the clause if two ways to the same answer differ, and go on doing so.
+
+        Called only where the model is deterministic. Each way is called again before anything is
+        held against the model: if its own answers vary after all, the clause is skipped.
+
+        Args:
+            wanted: Makes the reference, anew each time that it is called.
+            got: Makes what must be equal to it, likewise.
+            message: What it means; the two values are added.
+            repro: The lines of a script that shows it and ends with an exception.
+        """
+        first, second = wanted(), got()
+        if first == second:
+            return
+        rounds = [(wanted(), got()) for _ in range(2)]
+        steady = all(reference == first for reference, _ in rounds)
+        differing = 1 + sum(one != other for one, other in rounds)
+        if self._declared is None and not (steady and differing >= 2):
+            self._deterministic = False
+            raise Skipped("the model's answers to one prompt vary, so equality cannot be asked")
+        raise Failed(
+            f"{message}: {shown(second)} instead of {shown(first)}",
+            paths.script(*repro) if repro else "",
+        )
+
+
+_OURS = frozenset({"llm", "config", "seconds", "again", "edge"})
+
+
+def _made(target: BaseLLM | Callable[[], BaseLLM]) -> BaseLLM:
+    if isinstance(target, BaseLLM):
+        return target
+    if not callable(target):
+        raise TypeError(
+            f"check_llm() takes an LLM, or a function or class that makes one, and was given "
+            f"{shown(target)} ({type(target).__name__})"
+        )
+    made = target()
+    if not isinstance(made, BaseLLM):
+        raise TypeError(
+            f"{getattr(target, '__name__', target)} was called to make an LLM and returned "
+            f"{shown(made)} ({type(made).__name__})"
+        )
+    return made
+
+
+def shown(value: Any, limit: int = 120) -> str:
+    """Return a value for a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and text of an error for a message."""
+    return shown_text(f"{type(error).__name__}: {error}")
+
+
+def shown_text(text: str, limit: int = 300) -> str:
+    """Return text for a message, cut to a readable length."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def cut(text: str, stops: Sequence[str], *, include: bool = False) -> str:
+    """Return text as stops that do not overlap must leave it."""
+    found = [(text.find(stop), stop) for stop in stops if stop in text]
+    if not found:
+        return text
+    start, stop = min(found)
+    return text[: start + len(stop) if include else start]
