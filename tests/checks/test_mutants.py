@@ -7,15 +7,15 @@ import pkgutil
 
 import pytest
 
-import tests.mutants
+import mutants
 from langchain_wrap.checks import check_llm
 from langchain_wrap.checks.clauses import CLAUSES
-from tests.mutants.mutant import Mutant
+from mutants.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
     mutant
-    for module in pkgutil.iter_modules(tests.mutants.__path__)
-    for mutant in getattr(importlib.import_module(f"tests.mutants.{module.name}"), "MUTANTS", ())
+    for module in pkgutil.iter_modules(mutants.__path__)
+    for mutant in getattr(importlib.import_module(f"mutants.{module.name}"), "MUTANTS", ())
 ]
 
 
@@ -27,8 +27,11 @@ def failed(report):
 def test_a_mutant_fails_its_clause_and_only_it(mutant):
     found = failed(check_llm(mutant.wrong, level=level_of(mutant.clause)))
     assert set(found) == {mutant.clause} | mutant.also
-    with pytest.raises(Exception, match=""):
-        exec(found[mutant.clause].repro, {"llm": mutant.wrong()})
+    script = compile(found[mutant.clause].repro, "repro", "exec")
+    with pytest.raises(BaseException) as shown:  # noqa: PT011, PT012
+        exec(script, {"llm": mutant.wrong()})
+    assert not isinstance(shown.value, NameError | ImportError)  # a mistake in the script itself
+    exec(script, {"llm": mutant.right()})
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.clause}-{m.name}")
