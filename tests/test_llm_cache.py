@@ -560,3 +560,16 @@ def test_many_threads_with_a_cache_get_their_own_answers(cache):
     with threads(*(lambda i=i: call(i) for i in range(16))):
         pass
     assert wrong == []
+
+
+class Full(InMemoryCache):
+    def update(self, prompt, llm_string, return_val):
+        raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("path", ["invoke", "stream", "ainvoke", "astream"])
+def test_a_cache_that_cannot_store_is_an_error_in_the_trace(path):
+    recorder = Recorder()
+    with pytest.raises(OSError, match="disk is full"):
+        PATHS[path](ByStream(cache=Full()), "p", {"callbacks": [recorder]})
+    assert [name for name in recorder.names if name != "token"] == ["start", "error"]

@@ -24,7 +24,6 @@ def test_what_holds_lists_stays_on_its_chunk():
 def test_nothing_known_is_none():
     assert Facts().deliver() is None
     assert Facts().usage is None
-    assert Facts().finish_reason is None
 
 
 def test_what_the_pipeline_concludes_overrides_the_model():
@@ -32,7 +31,7 @@ def test_what_the_pipeline_concludes_overrides_the_model():
     facts.take({"finish_reason": "length"})
     facts.deliver()
     facts.conclude(finish_reason="cancelled")
-    assert facts.finish_reason == "cancelled"
+    assert facts.deliver() == {"finish_reason": "cancelled"}
     assert not facts.undelivered
 
 

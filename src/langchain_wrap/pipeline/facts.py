@@ -64,12 +64,6 @@ class Facts:
         self._facts.update(facts)
 
     @property
-    def finish_reason(self) -> str | None:
-        """Why the completion ended, as far as is known."""
-        reason = self._facts.get("finish_reason")
-        return reason if isinstance(reason, str) else None
-
-    @property
     def undelivered(self) -> bool:
         """Whether the model reported facts that no delivered chunk carries yet."""
         return self._undelivered

@@ -173,9 +173,9 @@ class Run:
         return replay
 
     async def _end(self) -> None:
-        self._over = True
         generation = self._generation
         if generation is None:
+            self._over = True
             await self._report_end(llm_output={"cached": True})
             return
         if self.request.cancel.cancelled:  # the model has heeded it, and ended by itself
@@ -183,6 +183,7 @@ class Run:
         self.outcome.generation = generation.result()
         if self._entry is not None:
             await self._entry.store(self._shell, self.outcome.generation)
+        self._over = True
         await self._report_end(llm_output=self._llm_output())
         await generation.close(0)
 
