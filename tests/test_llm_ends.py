@@ -13,6 +13,7 @@ from langchain_core.exceptions import (
     ModelTimeoutError,
 )
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import GenerationChunk
 from langchain_core.prompts import PromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
@@ -723,3 +724,35 @@ def test_a_stopiteration_of_the_model_does_not_end_it_quietly(path):
 
     with pytest.raises((RuntimeError, StopIteration, StopAsyncIteration)):
         PATHS[path](Wrong(), "p", None)
+
+
+class BreaksOff(LLM):
+    """Its text seems to be at its end, or at the beginning of a stop, when it fails."""
+
+    async def _astream(self, prompt):
+        yield "ab"
+        if prompt == "finished":
+            yield GenerationChunk(text="cd", generation_info={"finish_reason": "stop"})
+        raise RuntimeError("broken off")
+
+
+@pytest.mark.parametrize("path", ["stream", "astream"])
+@pytest.mark.parametrize(
+    ("prompt", "stop", "texts"), [("finished", None, ["ab", "cd"]), ("p", ["bx"], ["a", "b"])]
+)
+def test_text_that_was_held_back_comes_before_the_error(path, prompt, stop, texts):
+    recorder, got = Recorder(), []
+    llm = BreaksOff(callbacks=[recorder])
+
+    async def aread():
+        async for chunk in llm.astream(prompt, stop=stop):
+            got.append(chunk)
+
+    with pytest.raises(RuntimeError, match="broken off"):
+        if path == "stream":
+            for chunk in llm.stream(prompt, stop=stop):
+                got.append(chunk)
+        else:
+            asyncio.run(aread())
+    assert got == recorder.tokens == texts
+    assert recorder.names[-1] == "error"

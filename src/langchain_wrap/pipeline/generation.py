@@ -79,6 +79,7 @@ class Generation:
         self._attempt = CancelToken()
         self._ready: deque[GenerationChunk] = deque()
         self._held: GenerationChunk | None = None
+        self._failure: Exception | None = None
         self._started = False
         self._over = False
         self._texts: list[str] = []
@@ -100,7 +101,15 @@ class Generation:
                 if self._reader is not None:  # a stop: the model may still be closing
                     await self._wait_for_the_end(self._reader)
                 return None
-            chunk = await self._pull()
+            if self._failure is not None:
+                raise self._failure
+            try:
+                chunk = await self._pull()
+            except Exception as error:
+                if isinstance(error, Cancelled) or not self._salvage():
+                    raise
+                self._failure = error
+                continue
             if chunk is None:
                 await self._finish()
                 self._reader = None
@@ -246,6 +255,16 @@ class Generation:
             self._held = chunk
         else:
             self._ready.append(chunk)
+
+    def _salvage(self) -> bool:
+        """After an error, make ready the text that waited for what was to come; False if none."""
+        held, self._held = self._held, None
+        if held is not None and held.text:
+            self._ready.append(held)
+        text = self._filter.flush() if self._filter is not None else ""
+        if text:
+            self._ready.append(GenerationChunk(text=text))
+        return bool(self._ready)
 
     async def _finish(self) -> None:
         """End the completion: release what was held back, and report the facts once."""
