@@ -307,3 +307,25 @@ def test_a_tracer_sees_inputs_outputs_and_end(path):
         assert run.outputs["generations"][0][0]["text"] == "abcd"
         assert run.end_time is not None
         assert run.error is None
+
+
+@pytest.mark.parametrize("path", ["invoke", "ainvoke", "stream", "astream"])
+def test_traces_are_told_the_name_of_the_model(path):
+    class Named(ByCall):
+        @property
+        def _identifying_params(self):
+            return {"model_name": "so"}
+
+    class Fielded(ByCall):
+        model: str = "a field"
+
+        @property
+        def _identifying_params(self):
+            return {"model_name": "so"}
+
+    def told(llm):
+        recorder = Recorder()
+        PATHS[path](llm, "p", {"callbacks": [recorder]})
+        return recorder.payloads[0][2]["metadata"].get("ls_model_name")
+
+    assert [told(llm) for llm in (Named(), Fielded(), ByCall())] == ["so", "a field", None]

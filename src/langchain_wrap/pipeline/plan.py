@@ -321,6 +321,7 @@ class Plan:
             listener.tags,
             llm.tags,
             {
+                **self._model_name(),
                 **_clean(listener.metadata),
                 **core.tracing_metadata(llm, self._call_stop, self._parameters),
             },
@@ -343,6 +344,11 @@ class Plan:
             )
         self._manager = (listener, manager)
         return manager
+
+    def _model_name(self) -> dict[str, str]:
+        """Return the model's name for traces; langchain-core looks for it in two fields only."""
+        name = self._invocation.get("model_name")
+        return {"ls_model_name": name} if isinstance(name, str) else {}
 
     def _secrets(self) -> Iterator[str]:
         yield from secret_values(self._parameters)
