@@ -24,7 +24,7 @@ OLDEST_CORE := import re, tomllib; \
 # Fetched before the tests: a slow download must not look like a slow test.
 FETCH_MODEL := from langchain_wrap.models.weights import DEFAULT, resolve; resolve(DEFAULT)
 
-.PHONY: help demo test test-oldest lint format bench clean
+.PHONY: help demo test test-oldest soak lint format bench compliance clean
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort
@@ -57,6 +57,9 @@ test-oldest: $(OLDEST)/ready ## Run the tests on the oldest langchain-core that 
 	@$(OLDEST)/bin/python -m pip list 2>/dev/null | grep '^langchain-core '
 	$(OLDEST)/bin/python -m pytest $(ARGS)
 
+soak: $(VENV)/ready ## Check right models again and again under load: make soak COUNT=200
+	$(VENV)/bin/python tests/soak.py $(or $(COUNT),200) $(ARGS)
+
 lint: $(VENV)/ready ## Check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -68,6 +71,13 @@ format: $(VENV)/ready ## Put the source into shape
 
 bench: $(VENV)/ready ## Run the benchmarks and write docs/benchmarks.md
 	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+compliance: $(VENV)/ready ## Check every model, other people's too, and write docs/compliance.md
+	@$(VENV)/bin/python -c '$(FETCH_MODEL)'
+	$(VENV)/bin/python tests/compliance.py $(ARGS)
+
+contract: $(VENV)/ready ## Write docs/contract.md from the clauses
+	$(VENV)/bin/python -m langchain_wrap.checks.document docs/contract.md
 
 clean: ## Remove the virtual environments and what tools have left behind
 	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,22 +23,30 @@ def pieces(prompt: str) -> list[str]:
 
 
 class ByCall(LLM):
+    """Echoes, by a blocking function."""
+
     def _call(self, prompt, stop=None, run_manager=None, **kwargs):
         return prompt
 
 
 class ByACall(LLM):
+    """Echoes, by a coroutine."""
+
     async def _acall(self, prompt, stop=None, run_manager=None, **kwargs):
         await asyncio.sleep(0)
         return prompt
 
 
 class ByStream(LLM):
+    """Echoes, by a blocking generator."""
+
     def _stream(self, prompt, stop=None, run_manager=None, **kwargs):
         yield from pieces(prompt)
 
 
 class ByAStream(LLM):
+    """Echoes, by an async generator."""
+
     async def _astream(self, prompt, stop=None, run_manager=None, **kwargs):
         for piece in pieces(prompt):
             await asyncio.sleep(0)
@@ -46,11 +54,15 @@ class ByAStream(LLM):
 
 
 class ByBatch(LLM):
+    """Echoes, by a function from list to list."""
+
     def _batch(self, prompts, stop=None, **kwargs):
         return list(prompts)
 
 
 class ByABatch(LLM):
+    """Echoes, by a coroutine from list to list."""
+
     async def _abatch(self, prompts, stop=None, **kwargs):
         await asyncio.sleep(0)
         return list(prompts)

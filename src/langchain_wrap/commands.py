@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich  # noqa: F401  (the demo draws with it: better to miss it here than in the middle)
 import typer
 
 from langchain_wrap._version import __version__
-from langchain_wrap.spec import load, one_line, split_spec
+from langchain_wrap.arguments import Params, Spec, checked, parameter, reported
+from langchain_wrap.check_command import check
+from langchain_wrap.events import describe_event
+from langchain_wrap.scaffold.command import new
+from langchain_wrap.spec import load, split_spec
 
 if TYPE_CHECKING:
     from langchain_core.language_models.llms import BaseLLM
-
-_T = TypeVar("_T")
 
 app = typer.Typer(
     help="Run custom LangChain LLMs from the command line.",
@@ -50,28 +52,11 @@ def _options(
     """Run custom LangChain LLMs from the command line."""
 
 
-_Spec = Annotated[
-    str,
-    typer.Argument(
-        metavar="SPEC",
-        show_default=False,
-        help="llama-cpp:PATH (a .gguf file, or smollm2), or pkg.module:object: an LLM, a class "
-        "of LLMs, or a function of a prompt.",
-    ),
-]
 _Prompt = Annotated[
     str, typer.Argument(metavar="PROMPT", show_default=False, help="The prompt; - reads stdin.")
 ]
 _Stops = Annotated[
     list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.")
-]
-_Params = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--param",
-        metavar="NAME=VALUE",
-        help="A parameter, such as temperature=0.2; may be repeated. VALUE is JSON, or else text.",
-    ),
 ]
 _Events = Annotated[
     bool, typer.Option("--events", help="Print the events of astream_events instead.")
@@ -88,17 +73,17 @@ _Json = Annotated[
 
 @app.command()
 def run(
-    spec: _Spec,
+    spec: Spec,
     prompt: _Prompt,
     stop: _Stops = None,
-    param: _Params = None,
+    param: Params = None,
     events: _Events = False,
     as_json: _Json = False,
 ) -> None:
     """Stream a completion to stdout as it arrives."""
-    kind, target = _checked("SPEC", split_spec, spec)
-    parameters = dict(_checked("--param", _parameter, one) for one in param or ())
-    with _reported():
+    kind, target = checked("SPEC", split_spec, spec)
+    parameters = dict(checked("--param", parameter, one) for one in param or ())
+    with reported():
         llm, parameters = load(kind, target, parameters)
         text = sys.stdin.read() if prompt == "-" else prompt
         call = {"stop": stop or None, **parameters}
@@ -110,46 +95,17 @@ def run(
             _write_text(llm, text, call)
 
 
+app.command()(check)
+app.command()(new)
+
+
 @app.command()
 def demo() -> None:
     """Show the package at work, on a small model that is downloaded once (about 90 MB)."""
-    with _reported():
+    with reported():
         from langchain_wrap.demo import run_demo
 
         run_demo()
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """End with one clear line on stderr and an exit code, never with a traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise  # typer ends quietly: the reader of our output has gone
-    except Exception as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        raise typer.Exit(1) from None
-
-
-def _checked(name: str, read: Callable[[str], _T], value: str) -> _T:
-    """Read an argument; a mistake in it is shown as a mistake in the use of the command."""
-    try:
-        return read(value)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=name) from None
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    """Read `name=value`; the value is JSON, else the text as it stands."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise ValueError(f"{text!r} is not of the form name=value, such as temperature=0.2")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _write_text(llm: BaseLLM, prompt: str, call: dict[str, Any]) -> None:
@@ -188,21 +144,6 @@ async def _write_events(llm: BaseLLM, prompt: str, call: dict[str, Any], *, as_j
             print(json.dumps(event, ensure_ascii=False, default=_plain), flush=True)
         else:
             print(f"{event['event']:<14} {describe_event(event)}", flush=True)
-
-
-def describe_event(event: Mapping[str, Any]) -> str:
-    """Return what one event of `astream_events` carries, in a few words."""
-    data = event["data"]
-    if "chunk" in data:
-        return repr(getattr(data["chunk"], "text", data["chunk"]))
-    if "output" not in data:
-        return repr(data.get("input"))
-    output = data["output"]
-    try:
-        generation = output["generations"][0][0]
-    except (TypeError, KeyError, IndexError):
-        return repr(output)
-    return f"{generation['text']!r} {generation.get('generation_info') or ''}".rstrip()
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from langchain_wrap.commands import describe_event
+from langchain_wrap.events import describe_event
 
 if TYPE_CHECKING:
     from langchain_wrap.models import LlamaCpp

@@ -81,7 +81,7 @@ def _imported(module_name: str, path: str) -> Any:
                 f"installed; {FORMS}"
             ) from error
         raise SpecError(f"importing {module_name} failed: {one_line(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that runs when it is imported may exit
         raise SpecError(f"importing {module_name} failed: {one_line(error)}") from error
     where = f"module {module_name}"
     for name in path.split("."):
@@ -95,7 +95,7 @@ def _imported(module_name: str, path: str) -> Any:
     return thing
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return what an error says, in one line."""
     if isinstance(error, SpecError | ImportError):
         return " ".join(str(error).split())

@@ -61,3 +61,50 @@ def test_stopping_ends_its_tasks_and_its_thread():
     assert eventually(lambda: not home._thread.is_alive())
     assert home.loop.is_closed()
     home.stop()
+
+
+def test_stopping_waits_for_generators_that_were_dropped():
+    home = LoopThread(0)
+    dropped, closed = threading.Event(), threading.Event()
+
+    async def pieces():
+        try:
+            yield "one"
+            yield "two"
+        finally:
+            await asyncio.sleep(0.05)
+            closed.set()
+
+    async def drop():
+        async for _ in pieces():
+            break
+        dropped.set()
+
+    home.start(drop(), contextvars.copy_context())
+    assert dropped.wait(LONG)
+    home.stop()
+    assert closed.is_set()
+    assert home.loop.is_closed()
+
+
+def test_stopping_ends_what_a_model_has_left_running():
+    home = LoopThread(0)
+    begun, cancelled = threading.Event(), threading.Event()
+    left = []
+
+    async def forever():
+        begun.set()
+        try:
+            await asyncio.sleep(LONG)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def leave():
+        left.append(asyncio.create_task(forever()))
+
+    home.start(leave(), contextvars.copy_context())
+    assert begun.wait(LONG)
+    home.stop()
+    assert cancelled.is_set()
+    assert home.loop.is_closed()

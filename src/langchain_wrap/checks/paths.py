@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
@@ -15,6 +15,9 @@ ASYNC = frozenset({"ainvoke", "abatch", "astream"})
 BATCHES = frozenset({"batch", "abatch"})
 STREAMS = frozenset({"stream", "astream"})
 
+RunAsync = Callable[[Callable[[], Coroutine[Any, Any, Any]], float], Any]
+"""Runs a coroutine within a deadline, in whatever loop."""
+
 
 def call(
     llm: BaseLLM,
@@ -23,6 +26,7 @@ def call(
     *,
     seconds: float,
     config: dict[str, Any] | None = None,
+    run_async: RunAsync = deadline.run_async,
     **kwargs: Any,
 ) -> Trace:
     """Call a model and note what happens; an error of the model is in the trace.
@@ -33,6 +37,7 @@ def call(
         prompts: One prompt, or those of a batch.
         seconds: How long the call may take.
         config: More of the RunnableConfig than our own callback handler.
+        run_async: What to run async paths with, in place of an event loop of their own.
         **kwargs: Handed to the call: `stop` and its parameters.
 
     Raises:
@@ -53,10 +58,10 @@ def call(
 
     try:
         if path in ASYNC:
-            deadline.run_async(awork, seconds)
+            run_async(awork, seconds)
         else:
             deadline.run(work, seconds)
-    except deadline.NoAnswer:
+    except (deadline.NoAnswer, KeyboardInterrupt):
         raise
     except BaseException as error:
         trace.error = error
@@ -88,8 +93,41 @@ async def _async(
     return [_joined(trace)]
 
 
+def call_as_given(
+    llm: BaseLLM,
+    path: str,
+    inputs: list[Any],
+    config: Any,
+    kwargs: dict[str, Any],
+    *,
+    seconds: float,
+    run_async: RunAsync = deadline.run_async,
+) -> list[Any]:
+    """Call a model with these very objects, nothing added; return its texts.
+
+    Raises:
+        NoAnswer: It takes longer.
+    """
+    trace = Trace(path, [])
+    if path in ASYNC:
+        texts: list[Any] = run_async(
+            lambda: _async(llm, path, inputs, config, trace, kwargs), seconds
+        )
+        return texts
+    return deadline.run(lambda: _sync(llm, path, inputs, config, trace, kwargs), seconds)
+
+
 def _joined(trace: Trace) -> str:
     return "".join(chunk for chunk in trace.chunks if isinstance(chunk, str))
+
+
+class Expression(str):
+    """Stands in `code` for a value that a script makes itself: Python, and not a value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def code(path: str, prompts: Sequence[Any], **kwargs: Any) -> str:
@@ -112,13 +150,20 @@ async def read(stream):
     return [chunk async for chunk in stream]
 """
 
-_MODULES = ("asyncio", "contextvars", "copy", "json", "pickle", "threading", "time")
+_MODULES = (
+    "asyncio", "contextvars", "copy", "json", "langchain_core.prompt_values", "pickle", "threading",
+    "time",
+)  # fmt: skip
 
 
 def script(*lines: str) -> str:
     """Return lines as a script that stands alone, given `llm`: with its imports and `read`."""
     body = "\n".join(lines)
-    parts = [f"import {module}" for module in _MODULES if f"{module}." in body]
+    parts = [
+        f"import {module}"
+        for module in _MODULES
+        if f"{module}." in body and f"import {module}\n" not in body
+    ]
     if "read(" in body and "def read(" not in body:
         parts = [*parts, *([""] if parts else []), _READ.rstrip(), ""]
     return "\n".join([*parts, *([""] if parts and parts[-1] else []), body]) + "\n"

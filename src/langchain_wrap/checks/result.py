@@ -42,6 +42,8 @@ class CheckResult:
     """What goes wrong for the author's users where the clause does not hold."""
     fix: str = ""
     """How an author mends it."""
+    source: str = ""
+    """Where LangChain, or this project, says so."""
     repro: str = ""
     """Python that shows a failure without the kit, given `llm`."""
     calls: int = 0

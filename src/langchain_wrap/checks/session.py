@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
+from langchain_core.runnables.config import var_child_runnable_config
 
-from langchain_wrap.checks.clause import LEVELS, Clause, Failed, Skipped
+from langchain_wrap.checks.clause import LEVELS, Check, Clause, Failed, Skipped
 from langchain_wrap.checks.clauses import CLAUSES
 from langchain_wrap.checks.deadline import NoAnswer
 from langchain_wrap.checks.result import CheckResult, Moment, Status
@@ -32,10 +36,15 @@ def select(level: str = "production", only: str | Collection[str] | None = None)
     if only is None:
         return chosen
     wanted = {only} if isinstance(only, str) else set(only)
-    known = {c.id for c in CLAUSES} | {c.area for c in CLAUSES}
-    for name in sorted(wanted - known):
-        raise ValueError(f"only names {name!r}, which is no clause and no area.{_nearest(name)}")
-    return [c for c in chosen if c.id in wanted or c.area in wanted]
+    known = [*dict.fromkeys(c.area for c in CLAUSES), *(c.id for c in CLAUSES)]
+    for name in sorted(wanted.difference(known)):
+        raise ValueError(
+            f"only names {name!r}, which is no clause and no area.{_nearest(name, known)}"
+        )
+    chosen = [c for c in chosen if c.id in wanted or c.area in wanted]
+    if not chosen:
+        raise ValueError(f"only={only!r} names no clause of the level {level!r}")
+    return chosen
 
 
 def expected(failures: Mapping[str, str] | None) -> dict[str, str]:
@@ -44,19 +53,18 @@ def expected(failures: Mapping[str, str] | None) -> dict[str, str]:
     Raises:
         ValueError: An id does not exist, or a reason is empty.
     """
-    known = {c.id for c in CLAUSES}
+    known = [c.id for c in CLAUSES]
     for id_, reason in (failures or {}).items():
         if id_ not in known:
-            raise ValueError(f"expected_failures names {id_!r}, which is no clause.{_nearest(id_)}")
+            nearest = _nearest(id_, known)
+            raise ValueError(f"expected_failures names {id_!r}, which is no clause.{nearest}")
         if not isinstance(reason, str) or not reason.strip():
             raise ValueError(f"expected_failures[{id_!r}] needs a reason, and has {reason!r}")
     return dict(failures or {})
 
 
-def _nearest(name: str) -> str:
-    return did_you_mean(name.upper(), [c.id for c in CLAUSES]) or (
-        " `langchain-wrap check --list` shows them all"
-    )
+def _nearest(name: str, known: list[str]) -> str:
+    return did_you_mean(name.upper(), known) or " `langchain-wrap check --list` shows them all"
 
 
 class Session:
@@ -80,12 +88,19 @@ class Session:
         self._target = target
         self._options: dict[str, Any] = {"deterministic": deterministic, "timeout": timeout}
         self._subject: Subject | None = None
+        self._unmade: Exception | None = None
 
     @property
     def subject(self) -> Subject:
-        """The model; it is made at the first use."""
+        """The model; it is made at the first use, and where that fails, not tried again."""
+        if self._unmade is not None:
+            raise self._unmade.with_traceback(None)
         if self._subject is None:
-            self._subject = Subject(self._target, **self._options)
+            try:
+                self._subject = Subject(self._target, **self._options)
+            except Exception as error:
+                self._unmade = error
+                raise
         return self._subject
 
     def run(self) -> Iterator[CheckResult]:
@@ -102,18 +117,26 @@ class Session:
         status: Status = "passed"
         message, repro = "", ""
         try:
-            message = clause.check(subject) or ""
+            with warnings.catch_warnings():
+                # A callback that is not awaited is reported; Python must not say so besides.
+                warnings.filterwarnings("ignore", "coroutine .* never awaited", RuntimeWarning)
+                message = _outside_of_runs(clause.check, subject) or ""
         except Failed as failure:
             status, message, repro = "failed", failure.message, failure.repro
         except NoAnswer as late:
             status, message = "failed", str(late)
         except Skipped as reason:
             status, message = "skipped", str(reason)
-        except Exception as error:  # of the model, where the check did not look for one
+        except (Exception, asyncio.CancelledError) as error:
+            # Of the model, where the check did not look for one.
             status, message = "failed", describe_error(error)
+        subject.outcomes[clause.id] = status
         if clause.id in self.expected and status in ("passed", "failed"):
-            status = "xfailed" if status == "failed" else "xpassed"
-            message = f"{message} (expected: {self.expected[clause.id]})".strip()
+            known = self.expected[clause.id]
+            if status == "failed":
+                status, message = "xfailed", f"{message} (expected: {known})"
+            else:
+                status, message = "xpassed", f"passed, though expected to fail: {known}"
         trace = subject.timeline
         moments = tuple(Moment(m.seconds, m.kind, m.text) for m in trace.marks) if trace else ()
         return CheckResult(
@@ -125,7 +148,15 @@ class Session:
             message=message,
             why=clause.why,
             fix=clause.fix,
+            source=clause.source,
             repro=repro,
             calls=subject.calls - calls,
             timeline=moments,
         )
+
+
+def _outside_of_runs(check: Check, subject: Subject) -> str | None:
+    """Check as if no runnable were running: its callbacks would hear the calls as their own."""
+    context = contextvars.copy_context()
+    context.run(var_child_runnable_config.set, None)
+    return context.run(check, subject)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.language_models.llms import LLM, BaseLLM
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_wrap.contract import Contract
 
@@ -25,9 +26,9 @@ PROBE: contextvars.ContextVar[str | None] = contextvars.ContextVar("probe", defa
 """Set by a check around a call; each visit notes its value inside the model."""
 
 _METHODS = ("_call", "_acall", "_stream", "_astream", "_generate", "_agenerate")
-_ASYNC = frozenset({"_acall", "_astream", "_abatch", "_agenerate"})
-_STREAMS = frozenset({"_stream", "_astream"})
-_LISTS = frozenset({"_batch", "_abatch", "_generate", "_agenerate"})
+ASYNC = frozenset({"_acall", "_astream", "_abatch", "_agenerate"})
+STREAMS = frozenset({"_stream", "_astream"})
+LISTS = frozenset({"_batch", "_abatch", "_generate", "_agenerate"})
 
 
 @dataclass(eq=False)
@@ -43,8 +44,12 @@ class Visit:
     left: float | None = None
     chunks: int = 0
     """How many chunks the method has given."""
+    said: str = ""
+    """The text of these chunks."""
     early: bool = False
     """Whether a stream was closed, or an async method cancelled, before its end."""
+    error: BaseException | None = None
+    """What the method raised."""
 
 
 @dataclass(eq=False)
@@ -59,6 +64,8 @@ class Spy:
     """Says for a prompt what to raise in place of calling the method."""
     fail_after: int = 0
     """After how many chunks a stream raises that."""
+    around: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda name, method: method
+    """What to put directly around each method, inside of all else that the spy does."""
     change: Callable[[str, dict[str, Any]], str] = lambda text, kwargs: text
     """What to make of a whole text, given the parameters of the call; not used on streams."""
     methods: tuple[str, ...] = ()
@@ -80,15 +87,16 @@ class Spy:
 
     def wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function to stand in the place of a method."""
-        if name in _STREAMS:
-            wrapped = self._astream(name, original) if name in _ASYNC else self._stream(name, original)
+        method = self.around(name, original)
+        if name in STREAMS:
+            wrapped = self._astream(name, method) if name in ASYNC else self._stream(name, method)
         else:
-            wrapped = self._acall(name, original) if name in _ASYNC else self._call(name, original)
+            wrapped = self._acall(name, method) if name in ASYNC else self._call(name, method)
         return functools.wraps(original)(wrapped)
 
     @contextmanager
     def _visit(self, name: str, prompt: Any, kwargs: dict[str, Any]) -> Iterator[Visit]:
-        prompts = list(prompt) if name in _LISTS else [prompt]
+        prompts = list(prompt) if name in LISTS else [prompt]
         visit = Visit(
             name, prompts, kwargs, time.perf_counter(), threading.get_ident(), PROBE.get()
         )
@@ -100,6 +108,9 @@ class Spy:
             yield visit
         except (GeneratorExit, asyncio.CancelledError):
             visit.early = True
+            raise
+        except BaseException as error:
+            visit.error = error
             raise
         finally:
             with self._lock:
@@ -152,6 +163,7 @@ class Spy:
                             self._raise(visit)
                         time.sleep(self.pause)
                         visit.chunks += 1
+                        visit.said += text_of(chunk)
                         yield chunk
                     self._raise(visit)
                 finally:
@@ -175,6 +187,7 @@ class Spy:
                         if self.pause:
                             await asyncio.sleep(self.pause)
                         visit.chunks += 1
+                        visit.said += text_of(chunk)
                         yield chunk
                     self._raise(visit)
                 finally:
@@ -183,6 +196,42 @@ class Spy:
                         await close()
 
         return spied
+
+
+def text_of(chunk: Any) -> str:
+    """Return the text of what a stream of the author's gives."""
+    text = chunk if isinstance(chunk, str) else getattr(chunk, "text", "")
+    return text if isinstance(text, str) else ""
+
+
+def saying(name: str, answer: Callable[[str, dict[str, Any]], str]) -> Callable[..., Any]:
+    """Return what can stand for an author's method of this name, as `around` may put it.
+
+    Args:
+        name: Says in which form the texts are given.
+        answer: Says what to answer to a prompt, given the parameters of the call.
+    """
+
+    def call(prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        if name not in LISTS:
+            return answer(prompt, kwargs)
+        texts = [answer(one, kwargs) for one in prompt]
+        if "generate" in name:
+            return LLMResult(generations=[[Generation(text=text)] for text in texts])
+        return texts
+
+    async def acall(prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(prompt, *args, **kwargs)
+
+    def stream(prompt: str, *args: Any, **kwargs: Any) -> Iterator[GenerationChunk]:
+        yield GenerationChunk(text=answer(prompt, kwargs))
+
+    async def astream(prompt: str, *args: Any, **kwargs: Any) -> AsyncIterator[GenerationChunk]:
+        yield GenerationChunk(text=answer(prompt, kwargs))
+
+    if name in STREAMS:
+        return astream if name in ASYNC else stream
+    return acall if name in ASYNC else call
 
 
 def authored(llm: BaseLLM) -> tuple[str, ...]:
@@ -204,11 +253,13 @@ def _is_core(cls: type, name: str) -> bool:
 def spying(llm: BaseLLM, spy: Spy) -> Iterator[Spy]:
     """Put a spy on one object for the time of the body."""
     spy.methods = authored(llm)
-    if isinstance(llm, Contract):
-        choose = llm._method
-        put = {"_method": lambda name: spy.wrap(name, choose(name))}
-    else:
-        put = {name: spy.wrap(name, getattr(llm, name)) for name in spy.methods}
+    contract = isinstance(llm, Contract)
+    choose = llm._method if contract else functools.partial(getattr, llm)
+    put = {name: spy.wrap(name, choose(name)) for name in spy.methods}
+    if contract:
+        # By name too, not only by `_method`: the author's methods may call one another.
+        spied = dict(put)
+        put["_method"] = lambda name: spied.get(name) or choose(name)
     # pydantic allows no assignment of these, and its own copies must not take them along.
     llm.__dict__.update(put)
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models.llms import BaseLLM
 
 from langchain_wrap.checks import deadline, paths
@@ -43,7 +44,7 @@ class Subject:
         timeout: float = 10.0,
     ) -> None:
         self._target = target
-        self.llm = _made(target)
+        self.llm = _uncached(_made(target))
         self.timeout = timeout
         self.clause = ""
         """The id of the clause that is being checked."""
@@ -51,11 +52,15 @@ class Subject:
         """How many prompts the model was given so far."""
         self.timeline: Trace | None = None
         """The streamed call that the current clause is about."""
+        self.outcomes: dict[str, str] = {}
+        """What came of the clauses so far, by id: `passed`, `failed` or `skipped`."""
+        self._loop = deadline.Loop()
         self._declared = deterministic
         self._deterministic = deterministic
         self._traces: dict[Any, Trace] = {}
         self._broken: dict[str, str] = {}
         self._prompts: tuple[str, ...] | None = None
+        self._made: dict[str, Any] = {}
 
     # --- calls ---
 
@@ -89,7 +94,7 @@ class Subject:
             try:
                 trace = paths.call(
                     llm or self.llm, path, prompts, config=config,
-                    seconds=seconds or self.timeout, **kwargs,
+                    seconds=seconds or self.timeout, run_async=self.run_async, **kwargs,
                 )  # fmt: skip
             except deadline.NoAnswer as error:
                 if edge:
@@ -117,7 +122,7 @@ class Subject:
         given = {k: v for k, v in kwargs.items() if k not in _OURS}
         script = paths.script(paths.code(path, trace.prompts, **given))
         message = f"{path} raised {describe_error(trace.error)}"
-        if given or kwargs:
+        if given or kwargs.keys() - {"seconds"}:
             raise Failed(f"{message} when called with {given}" if given else message, script)
         if path in self._broken:
             self._skip_broken(path)
@@ -129,6 +134,12 @@ class Subject:
         if not isinstance(text, str):
             self._skip_broken("invoke")
         return text
+
+    def once(self, key: str, make: Callable[[], _T]) -> _T:
+        """Return what `make` returns; it is called once for all checks that ask by this key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]  # type: ignore[no-any-return]
 
     def _break(self, path: str, message: str, script: str) -> NoReturn:
         """Fail the first clause that meets a path which does not work; the next are skipped."""
@@ -150,12 +161,14 @@ class Subject:
     def run_async(
         self, function: Callable[[], Coroutine[Any, Any, _T]], seconds: float | None = None
     ) -> _T:
-        """Run a check's own coroutine in an event loop of its own, within the deadline.
+        """Run a check's own coroutine in the model's event loop, within the deadline.
+
+        It is the loop of all async calls; `deadline.run_async` makes a new one.
 
         Raises:
             NoAnswer: It takes longer.
         """
-        return deadline.run_async(function, seconds or self.timeout)
+        return self._loop.run(function, seconds or self.timeout)
 
     # --- facts ---
 
@@ -197,8 +210,8 @@ class Subject:
         return self.prompts[0]
 
     def numbered(self, count: int) -> list[str]:
-        """Return different prompts, each with a number that no other contains."""
-        return [f"Item {1000 + number}: tell me about it" for number in range(count)]
+        """Return different prompts, each with a number in front that no other contains."""
+        return [f"{1000 + number}: tell me about this item" for number in range(count)]
 
     @property
     def seconds(self) -> float:
@@ -238,7 +251,7 @@ class Subject:
 
     def fresh(self, **fields: Any) -> BaseLLM:
         """Return an object of the same configuration, for a check to change; with `fields` set."""
-        made = _made(self._target) if not isinstance(self._target, BaseLLM) else None
+        made = None if isinstance(self._target, BaseLLM) else _uncached(_made(self._target))
         copied = self.llm.model_copy() if made is None else made
         return copied.model_copy(update=fields) if fields else copied
 
@@ -255,6 +268,10 @@ class Subject:
             yield spy
 
     # --- verdicts ---
+
+    def failed(self, *ids: str) -> list[str]:
+        """Return those of some clauses that were checked before and failed."""
+        return [id_ for id_ in ids if self.outcomes.get(id_) == "failed"]
 
     def expect(self, holds: object, message: str, *repro: str) -> None:
         """Fail the clause unless something holds.
@@ -303,6 +320,12 @@ class Subject:
 _OURS = frozenset({"llm", "config", "seconds", "again", "edge"})
 
 
+def first_then(first: Any, again: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a function for `expect_same`: gives what is known, and from then on makes it anew."""
+    known = [first]
+    return lambda: known.pop() if known else again()
+
+
 def _made(target: BaseLLM | Callable[[], BaseLLM]) -> BaseLLM:
     if isinstance(target, BaseLLM):
         return target
@@ -318,6 +341,13 @@ def _made(target: BaseLLM | Callable[[], BaseLLM]) -> BaseLLM:
             f"{shown(made)} ({type(made).__name__})"
         )
     return made
+
+
+def _uncached(llm: BaseLLM) -> BaseLLM:
+    """Return a model that answers each call itself: what a cache gives shows nothing of it."""
+    if llm.cache is False or (llm.cache is None and get_llm_cache() is None):
+        return llm
+    return llm.model_copy(update={"cache": False})
 
 
 def shown(value: Any, limit: int = 120) -> str:

@@ -46,6 +46,11 @@ class Trace:
         self._began = time.perf_counter()
 
     @property
+    def began(self) -> float:
+        """When the call began, by the clock of `perf_counter`."""
+        return self._began
+
+    @property
     def text(self) -> Any:
         """What the call returned to its first prompt; None after an error."""
         return self.texts[0] if self.texts else None
@@ -85,7 +90,9 @@ class Trace:
         """Note what happens now."""
         now = time.perf_counter() - self._began
         with self._lock:
-            self.marks.append(Mark(now, kind, text if isinstance(text, str) else repr(text), **more))
+            self.marks.append(
+                Mark(now, kind, text if isinstance(text, str) else repr(text), **more)
+            )
 
 
 class Recorder(BaseCallbackHandler):

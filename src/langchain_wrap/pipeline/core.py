@@ -27,6 +27,11 @@ def is_streaming(handlers: list[Any]) -> bool:
     return StreamingHandler is not None and any(isinstance(h, StreamingHandler) for h in handlers)
 
 
+def streaming_kind() -> Any:
+    """Return the base class of handlers that want to see every chunk; None if there is none."""
+    return StreamingHandler
+
+
 def serialized(llm: BaseLLM) -> dict[str, Any]:
     """Return what callbacks are told the model is."""
     known: dict[str, Any] | None = getattr(llm, "_serialized", None)

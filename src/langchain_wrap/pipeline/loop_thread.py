@@ -16,6 +16,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 
+_CLOSING = 0.5
+"""Seconds that generators which were dropped get for closing, when the process ends."""
+
+
 class LoopThread:
     """An event loop that runs in a daemon thread of its own.
 
@@ -33,6 +37,7 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        self.loop.run_until_complete(self._wind_up())
 
     def start(self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
         """Run `coroutine` as a task of the loop, in `context`; it must handle its own errors."""
@@ -52,15 +57,26 @@ class LoopThread:
         """End the tasks, the loop and the thread; waits a second at most."""
         if self.loop.is_closed():
             return
-        self.loop.call_soon_threadsafe(self._wind_up)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=1.0)
         if not self._thread.is_alive():
             self.loop.close()
 
-    def _wind_up(self) -> None:
-        for task in self._tasks:
+    async def _wind_up(self) -> None:
+        """Let all that is open end in its own way, as `asyncio.run` does."""
+        ours = tuple(self._tasks)
+        for task in ours:
             task.cancel()
-        self.loop.call_soon(self.loop.stop)
+        await asyncio.gather(*ours, return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
+        # A generator that was dropped is being closed by a task already, which must not be
+        # cancelled; what a model has left running for ever must.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            _, others = await asyncio.wait(others, timeout=_CLOSING)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 _level: contextvars.ContextVar[int] = contextvars.ContextVar("langchain_wrap_loop", default=0)

@@ -1,0 +1,79 @@
+"""The contract as a page: `python -m langchain_wrap.checks.document FILE` writes it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from langchain_wrap.checks.clause import Area, Clause
+from langchain_wrap.checks.clauses import AREAS
+
+_HEAD = """\
+# The contract of a custom LLM
+
+What LangChain, and everyone who builds on it, may count on in a model, clause by clause. Each has a
+stable id. [The kit](checks.md) checks them on any `BaseLLM`: `check_llm(llm)`.
+
+There are two levels:
+
+- **contract**: what the author of any custom LLM owes, by langchain-core's own documents.
+- **production**: what langchain-core's base class itself does not give, and users of a service in
+  production need all the same. `langchain_wrap.LLM` gives it.
+
+This page is made from the checks themselves, by `make contract`.
+"""
+
+
+def render() -> str:
+    """Return the contract as Markdown."""
+    areas = [area for area in AREAS if area.clauses]
+    return "\n".join([_HEAD, _overview(areas), *(_section(area) for area in areas)])
+
+
+def _overview(areas: list[Area]) -> str:
+    rows = ["| area | about | contract | production |", "| --- | --- | ---: | ---: |"]
+    total = {"contract": 0, "production": 0}
+    for area in areas:
+        levels = [clause.level for clause in area.clauses]
+        counted = {level: levels.count(level) for level in ("contract", "production")}
+        total = {level: total[level] + number for level, number in counted.items()}
+        link = f"[{area.name}](#{_anchor(_heading(area))})"
+        numbers = " | ".join(str(number or "") for number in counted.values())
+        rows.append(f"| {link} | {area.title} | {numbers} |")
+    rows.append(f"| | together | {total['contract']} | {total['production']} |")
+    return "\n".join(rows) + "\n"
+
+
+def _section(area: Area) -> str:
+    return "\n".join([f"## {_heading(area)}\n", *(_clause(clause) for clause in area.clauses)])
+
+
+def _heading(area: Area) -> str:
+    return f"{area.name}: {area.title}"
+
+
+def _clause(clause: Clause) -> str:
+    return (
+        f"### {clause.id}\n\n"
+        f"**{_prose(clause.title)}** ({clause.level})\n\n"
+        f"- Why: {_prose(clause.why)}\n"
+        f"- Fix: {_prose(clause.fix)}\n"
+        f"- Source: {_prose(clause.source)}\n"
+    )
+
+
+def _prose(text: str) -> str:
+    """Return text as Markdown; what stands outside of backticks is escaped."""
+    from langchain_wrap.checks.markdown import prose
+
+    return prose(text)
+
+
+def _anchor(heading: str) -> str:
+    """Return the fragment that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(render(), encoding="utf-8", newline="\n")

@@ -1,0 +1,131 @@
+"""`python tests/compliance.py`: check every model and write docs/compliance.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from checks.test_third_party import SHOWN
+from family import WRAPPED
+from langchain_core.language_models.llms import BaseLLM
+from mutants.right import Core, Ours
+from others import SeedOnOurs, others
+
+from langchain_wrap.checks import Report, check_llm
+from langchain_wrap.checks.clauses import AREAS
+from langchain_wrap.checks.markdown import text
+from langchain_wrap.checks.result import CheckResult
+
+PAGE = Path(__file__).parent.parent / "docs" / "compliance.md"
+
+HEAD = """# Compliance
+
+What the [conformance kit](checks.md) says of the models of this package and of other people's.
+Written by `make compliance`.
+
+A cell shows how many clauses of an area hold, of those that could be told, and which do not.
+"""
+
+PACKAGES = ("langchain-core", "langchain-openai", "langchain-ollama", "xllamacpp")
+
+Makers = dict[str, Callable[[], BaseLLM]]
+
+
+@contextmanager
+def models() -> Iterator[Makers]:
+    """Every model of the table, ours first."""
+    made: Makers = {"`LLM`, a class of the tests": Ours}
+    if importlib.util.find_spec("xllamacpp") is None:
+        print("the row of LlamaCpp is left out: xllamacpp is not installed", file=sys.stderr)
+    else:
+        from langchain_wrap.models import LlamaCpp
+
+        smollm2 = LlamaCpp(model_path="smollm2", temperature=0, max_tokens=16)
+        smollm2.invoke("a", max_tokens=1)  # loading a model is no part of a check
+        made["`LlamaCpp`, SmolLM2-135M"] = lambda: smollm2
+    made |= {f"`wrap` of {name}": make for name, make in WRAPPED.items()}
+    made["the seed's example on `langchain_wrap.LLM`"] = lambda: SeedOnOurs(n=5)
+    with others() as found:
+        made["the seed's example on langchain-core's `LLM`"] = found.pop("SeedOnCore")
+        made["a class of the tests on langchain-core's `LLM`"] = Core
+        yield made | {f"`{name}`": make for name, make in found.items()}
+
+
+def shown_by(model: str, clause: str) -> str:
+    """The test that shows a failure without the kit, in words."""
+    name = "SeedOnCore" if model.startswith("the seed's example on langchain") else model.strip("`")
+    test = SHOWN.get((name, clause))
+    return f" Shown by `{test}`." if test else ""
+
+
+def cell(results: list[CheckResult]) -> str:
+    failed = [r.id for r in results if r.status == "failed"]
+    skipped = sum(r.status == "skipped" for r in results)
+    told = len(results) - skipped
+    parts = [f"{told - len(failed)}/{told}"]
+    if failed:
+        parts.append(f"({', '.join(failed)})")
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    return " ".join(parts)
+
+
+def row(name: str, report: Report) -> str:
+    cells = [cell([r for r in report if r.area == area.name]) for area in AREAS]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def lists(name: str, report: Report) -> list[str]:
+    """What does not hold, and what could not be told, a line each."""
+    lines = [f"### {name}", ""]
+    for result in report:
+        if result.status == "failed":
+            said = f"{text(result.message)}{shown_by(name, result.id)}"
+            lines.append(f"- **{result.id}** ({result.level}) {result.title}. {said}")
+    lines += [f"- {r.id} skipped: {text(r.message)}" for r in report if r.status == "skipped"]
+    return [*lines, ""] if len(lines) > 2 else []
+
+
+def versions() -> str:
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return f"{date.today():%Y-%m-%d}, Python {platform.python_version()}, {', '.join(found)}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="check the models whose names contain this; write nothing")
+    only = parser.parse_args().only
+    names = [area.name for area in AREAS]
+    table = [f"| model | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
+    details: list[str] = []
+    with models() as made:
+        chosen = {name: make for name, make in made.items() if not only or only in name}
+        for number, (name, make) in enumerate(chosen.items(), 1):
+            began = time.perf_counter()
+            report = check_llm(make)
+            took = time.perf_counter() - began
+            table.append(row(name, report))
+            details += lists(name, report)
+            print(f"{number}/{len(chosen)} ({took:.1f} s) {table[-1]}", flush=True)
+    page = "\n".join([HEAD, *table, "", versions(), "", "## In detail", "", *details])
+    if only:
+        print(page)
+    else:
+        PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
