@@ -11,7 +11,7 @@ from langchain_core.runnables.config import ContextThreadPoolExecutor, get_confi
 from pydantic import PrivateAttr
 
 from mutants.mutant import Mutant
-from mutants.right import Core, Ours, answer, before, pieces
+from mutants.right import Core, Ours, pieces
 
 
 class OneListForAll(Core):
@@ -203,20 +203,6 @@ class OneByOneInAsync(Ours):
         return answers
 
 
-class SlowList(Ours):
-    """A model that takes lists, and is no faster for it."""
-
-    def _batch(self, prompts, stop=None):
-        time.sleep(0.04 * len(prompts))
-        return [before(answer(prompt) * self.repeat, stop) for prompt in prompts]
-
-
-class QuickList(SlowList):
-    def _batch(self, prompts, stop=None):
-        time.sleep(0.04)
-        return [before(answer(prompt) * self.repeat, stop) for prompt in prompts]
-
-
 _TOO_FEW = frozenset({"BATCH-05", "BATCH-06", "BATCH-11", "CALL-03", "TOKEN-10"})
 _WRONG_ORDER = frozenset({"BATCH-06", "BATCH-11", "TOKEN-09"})
 
@@ -241,5 +227,4 @@ MUTANTS = [
     Mutant("BATCH-12", OneLosesAllInAsync, Ours),
     Mutant("BATCH-13", OneByOne, Ours),
     Mutant("BATCH-14", OneByOneInAsync, Ours),
-    Mutant("BATCH-13", SlowList, QuickList, also=frozenset({"BATCH-14"})),
 ]

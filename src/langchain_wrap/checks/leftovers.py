@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 KINDS = ("threads", "tasks", "files", "processes")
 
@@ -24,13 +25,9 @@ _FILES = Path("/proc/self/fd")
 _TASKS = Path("/proc/self/task")
 
 
-def threads() -> set[int]:
+def threads() -> set[threading.Thread]:
     """Return the threads of this process, but for those of the event loops' own pools."""
-    return {
-        thread.ident or 0
-        for thread in threading.enumerate()
-        if not thread.name.startswith("asyncio_")
-    }
+    return {t for t in threading.enumerate() if not t.name.startswith("asyncio_")}
 
 
 def files() -> set[tuple[str, str]] | None:
@@ -70,59 +67,51 @@ def _processes_by_parent() -> set[int] | None:
     return found
 
 
-class Count:
-    """What there is at one moment, in the running event loop."""
+Things = dict[str, set[Any]]
 
-    def __init__(self) -> None:
-        self.threads = threads()
-        self.tasks: list[asyncio.Task[object]] = list(asyncio.all_tasks())
-        self.files = files()
-        self.processes = processes()
 
-    def since(self, before: Count) -> dict[str, int]:
-        """Return how many things of each kind are there that were not there before."""
-        more = {
-            "threads": len(self.threads - before.threads),
-            "tasks": len([task for task in self.tasks if task not in before.tasks]),
-        }
-        if self.files is not None and before.files is not None:
-            # A connection may be replaced by another one: that is no growth.
-            new, grown = self.files - before.files, len(self.files) - len(before.files)
-            more["files"] = min(len(new), grown)
-        if self.processes is not None and before.processes is not None:
-            more["processes"] = len(self.processes - before.processes)
-        return more
+def counted() -> Things:
+    """Return what there is now, by kind, in the running event loop."""
+    found: Things = {"threads": set(threads()), "tasks": set(asyncio.all_tasks())}
+    more: dict[str, set[Any] | None] = {"files": files(), "processes": processes()}
+    return found | {kind: things for kind, things in more.items() if things is not None}
 
 
 async def growth(cycle: Callable[[], Awaitable[None]], cycles: int, *, warm: int) -> dict[str, int]:
     """Return what grows with the cycles, by kind: how many things in the last `cycles` of them.
 
     Kinds that cannot be told here are missing. What does not grow by two things, and by half a
-    thing a cycle, twice in a row, is 0.
+    thing a cycle, twice in a row, is 0; so is what is replaced by others, as a connection may be.
     """
     for _ in range(warm):
         await cycle()
-    gc.collect()  # what others have left must not be closed in the middle
     least = max(2, cycles // 2)
-    found: dict[str, int] = {}
-    for _ in range(2):
-        before = Count()
-        for _ in range(cycles):
-            await cycle()
-        more = await _settled(before, least)
-        found = {kind: min(n, found.get(kind, n)) for kind, n in more.items()}
-        if max(found.values()) < least:
-            break
+    before = counted()
+    for _ in range(cycles):
+        await cycle()
+    between = await _settled(before, least)
+    first = _added(before, between)
+    if max(map(len, first.values())) < least:
+        return dict.fromkeys(between, 0)
+    for _ in range(cycles):
+        await cycle()
+    after = await _settled(between, least)
+    second = _added(between, after)
+    found = {kind: min(len(first[kind] & after[kind]), len(second[kind])) for kind in second}
     return {kind: count if count >= least else 0 for kind, count in found.items()}
 
 
-async def _settled(before: Count, least: int) -> dict[str, int]:
-    """Return what has been added, after a while in which it may go away."""
+def _added(before: Things, after: Things) -> Things:
+    return {kind: after[kind] - before[kind] for kind in after if kind in before}
+
+
+async def _settled(before: Things, least: int) -> Things:
+    """Return what there is after a while in which what was added may go away."""
     until = time.perf_counter() + PATIENCE
     await asyncio.sleep(0)
-    more = Count().since(before)
-    while max(more.values()) >= least and time.perf_counter() < until:
+    after = counted()
+    while max(map(len, _added(before, after).values())) >= least and time.perf_counter() < until:
         gc.collect()
         await asyncio.sleep(0.05)
-        more = Count().since(before)
-    return more
+        after = counted()
+    return after

@@ -253,10 +253,11 @@ def _is_core(cls: type, name: str) -> bool:
 def spying(llm: BaseLLM, spy: Spy) -> Iterator[Spy]:
     """Put a spy on one object for the time of the body."""
     spy.methods = authored(llm)
-    contract = isinstance(llm, Contract)
-    choose = llm._method if contract else functools.partial(getattr, llm)
+    choose: Callable[[str], Any] = (
+        llm._method if isinstance(llm, Contract) else functools.partial(getattr, llm)
+    )
     put = {name: spy.wrap(name, choose(name)) for name in spy.methods}
-    if contract:
+    if isinstance(llm, Contract):
         # By name too, not only by `_method`: the author's methods may call one another.
         spied = dict(put)
         put["_method"] = lambda name: spied.get(name) or choose(name)

@@ -59,6 +59,7 @@ class Subject:
         self._deterministic = deterministic
         self._traces: dict[Any, Trace] = {}
         self._broken: dict[str, str] = {}
+        self._hung: dict[tuple[str, frozenset[str]], str] = {}
         self._prompts: tuple[str, ...] | None = None
         self._made: dict[str, Any] = {}
 
@@ -90,6 +91,10 @@ class Subject:
         if not (shared and key in self._traces):
             if path in self._broken and not kwargs:
                 self._skip_broken(path)
+            for names in (frozenset[str](), frozenset(kwargs)):
+                if (path, names) in self._hung:
+                    by = self._hung[path, names]
+                    raise Skipped(f"{path} does not answer, as {by} reports")
             self.calls += len(prompts)
             try:
                 trace = paths.call(
@@ -100,6 +105,9 @@ class Subject:
                 if edge:
                     raise Skipped(f"{path}: {error}") from None
                 script = paths.script(f"{paths.code(path, prompts, **kwargs)}  # never ends")
+                self._hung.setdefault((path, frozenset(kwargs)), self.clause)
+                if kwargs:
+                    raise Failed(f"{path}: {error}", script) from None
                 self._break(path, f"{path}: {error}", script)
             if not shared:
                 return trace

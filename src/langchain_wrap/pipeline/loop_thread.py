@@ -15,7 +15,6 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-
 _CLOSING = 0.5
 """Seconds that generators which were dropped get for closing, when the process ends."""
 

@@ -69,19 +69,30 @@ def _after_use(model: Subject) -> dict[str, int]:
 _COUNTS = {
     "threads": "threading.active_count()",
     "files": 'len(os.listdir("/proc/self/fd"))',
-    "processes": 'len(open("/proc/self/task/%d/children" % os.getpid()).read().split())',
+    "processes": "children()",
     "tasks": "len(asyncio.all_tasks())",
 }
+
+_CHILDREN = """\
+from pathlib import Path
+
+def children():
+    found = 0
+    for one in Path("/proc/self/task").glob("*/children"):
+        try:
+            found += len(one.read_text().split())
+        except OSError:  # a thread that has just ended
+            pass
+    return found
+"""
 
 
 def _script(kind: str, head: list[str], body: list[str]) -> str:
     """Return a script that runs the lines of `body` again and again in one event loop."""
     count = _COUNTS[kind]
-    if kind == "processes":
-        count = 'sum(len(open(one).read().split()) for one in glob("/proc/self/task/*/children"))'
     return script(
-        *(["import os"] if "os." in count else []),
-        *(["from glob import glob"] if "glob" in count else []),
+        *(["import os", ""] if kind == "files" else []),
+        *(_CHILDREN.splitlines() if kind == "processes" else []),
         *head,
         "async def main():",
         "    counts = []",
