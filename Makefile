@@ -77,7 +77,7 @@ compliance: $(VENV)/ready ## Check every model, other people's too, and write do
 	$(VENV)/bin/python tests/compliance.py $(ARGS)
 
 contract: $(VENV)/ready ## Write docs/contract.md from the clauses
-	$(VENV)/bin/python -m langchain_wrap.checks.document docs/contract.md
+	$(VENV)/bin/python -m langchain_wrap.checks.reports.document docs/contract.md
 
 clean: ## Remove the virtual environments and what tools have left behind
 	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

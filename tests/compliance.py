@@ -21,7 +21,7 @@ from others import SeedOnOurs, others
 
 from langchain_wrap.checks import Report, check_llm
 from langchain_wrap.checks.clauses import AREAS
-from langchain_wrap.checks.markdown import text
+from langchain_wrap.checks.reports.markdown import text
 from langchain_wrap.checks.result import CheckResult
 
 PAGE = Path(__file__).parent.parent / "docs" / "compliance.md"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 
@@ -741,18 +742,24 @@ class BreaksOff(LLM):
     ("prompt", "stop", "texts"), [("finished", None, ["ab", "cd"]), ("p", ["bx"], ["a", "b"])]
 )
 def test_text_that_was_held_back_comes_before_the_error(path, prompt, stop, texts):
-    recorder, got = Recorder(), []
+    recorder = Recorder()
     llm = BreaksOff(callbacks=[recorder])
+    got: list[str] = []
 
     async def aread():
-        async for chunk in llm.astream(prompt, stop=stop):
-            got.append(chunk)
+        got.extend([chunk async for chunk in until_error(llm.astream(prompt, stop=stop))])
 
-    with pytest.raises(RuntimeError, match="broken off"):
-        if path == "stream":
-            for chunk in llm.stream(prompt, stop=stop):
-                got.append(chunk)
-        else:
-            asyncio.run(aread())
+    async def until_error(chunks):
+        with contextlib.suppress(RuntimeError):
+            async for chunk in chunks:
+                yield chunk
+
+    if path == "stream":
+        stream = llm.stream(prompt, stop=stop)
+        got += [next(stream) for _ in texts]
+        with pytest.raises(RuntimeError, match="broken off"):
+            next(stream)
+    else:
+        asyncio.run(aread())
     assert got == recorder.tokens == texts
     assert recorder.names[-1] == "error"

@@ -12,8 +12,8 @@ from scripted import KINDS
 
 from langchain_wrap import wrap
 from langchain_wrap.checks import check_llm
-from langchain_wrap.checks.edges import LONG, UNICODE
-from langchain_wrap.checks.parameters import UNKNOWN, candidates, settled
+from langchain_wrap.checks.probes.edges import LONG, UNICODE
+from langchain_wrap.checks.probes.parameters import UNKNOWN, candidates, settled
 
 FAKES = {
     "FakeListLLM": lambda: FakeListLLM(responses=["one two three"]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_wrap.checks.characters import clipped, visible
+from langchain_wrap.checks.reports.characters import clipped, visible
 
 
 @pytest.mark.parametrize(

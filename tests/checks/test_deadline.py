@@ -10,7 +10,7 @@ import time
 import pytest
 from scripted import eventually
 
-from langchain_wrap.checks import deadline
+from langchain_wrap.checks.probes import deadline
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nothing")
 
@@ -168,7 +168,7 @@ def test_python_ends_although_a_call_hangs(hang):
     code = f"""
 import asyncio, time
 from concurrent.futures import ThreadPoolExecutor
-from langchain_wrap.checks import deadline
+from langchain_wrap.checks.probes import deadline
 
 async def in_thread():
     await asyncio.get_running_loop().run_in_executor(None, time.sleep, 100)

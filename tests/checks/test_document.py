@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from langchain_wrap.checks.clauses import AREAS, CLAUSES
-from langchain_wrap.checks.document import render
+from langchain_wrap.checks.reports.document import render
 
 PAGE = Path(__file__).parents[2] / "docs" / "contract.md"
 

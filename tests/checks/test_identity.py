@@ -17,7 +17,7 @@ from scripted import KINDS
 
 from langchain_wrap import LLM, wrap
 from langchain_wrap.checks.clauses import CLAUSES
-from langchain_wrap.checks.fields import as_code, other_values
+from langchain_wrap.checks.probes.fields import as_code, other_values
 from langchain_wrap.checks.session import Session
 
 PRODUCTION_OF_CORE = {"IDENTITY-13", "IDENTITY-14"}

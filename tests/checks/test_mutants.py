@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-import pytest
-
 import mutants
+import pytest
+from mutants.mutant import Mutant
+
 from langchain_wrap.checks import check_llm
 from langchain_wrap.checks.clauses import CLAUSES
-from mutants.mutant import Mutant
 
 MUTANTS: list[Mutant] = [
     mutant
@@ -28,7 +28,7 @@ def test_a_mutant_fails_its_clause_and_only_it(mutant):
     found = failed(check_llm(mutant.wrong, level=level_of(mutant.clause)))
     assert set(found) == {mutant.clause} | mutant.also
     script = compile(found[mutant.clause].repro, "repro", "exec")
-    with pytest.raises(BaseException) as shown:  # noqa: PT011, PT012
+    with pytest.raises(BaseException) as shown:  # noqa: PT011
         exec(script, {"llm": mutant.wrong()})
     assert not isinstance(shown.value, NameError | ImportError)  # a mistake in the script itself
     exec(script, {"llm": mutant.right()})

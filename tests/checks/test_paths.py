@@ -7,8 +7,8 @@ import pytest
 from mutants.right import Core, answer, pieces
 from scripted import aeventually
 
-from langchain_wrap.checks import deadline, paths
-from langchain_wrap.checks.paths import Expression, code, script
+from langchain_wrap.checks.probes import deadline, paths
+from langchain_wrap.checks.probes.paths import Expression, code, script
 
 PROMPT = "hi you"
 

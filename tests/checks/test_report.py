@@ -198,7 +198,7 @@ class TestMarkdown:
         assert "</script>" not in text.replace(block[0], "")
 
     def test_text_in_a_line_is_text(self):
-        from langchain_wrap.checks.markdown import code, prose, text
+        from langchain_wrap.checks.reports.markdown import code, prose, text
 
         assert text("a_b *c* [d](e) <f> _g & @h") == (
             r"a_b \*c\* \[d\](e) &lt;f&gt; \_g &amp; @" + "\u200bh"

@@ -13,7 +13,8 @@ from mutants.right import Core, Ours
 from pydantic import PrivateAttr
 from scripted import KINDS
 
-from langchain_wrap.checks import check_llm, leftovers
+from langchain_wrap.checks import check_llm
+from langchain_wrap.checks.probes import leftovers
 
 
 def checked(llm, *ids, **options):

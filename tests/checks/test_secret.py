@@ -13,8 +13,8 @@ from pydantic import SecretBytes, SecretStr
 from scripted import KINDS
 
 from langchain_wrap import LLM, wrap
-from langchain_wrap.checks.fields import looks_like_key, shows
-from langchain_wrap.checks.marked import KEY, holds
+from langchain_wrap.checks.probes.fields import looks_like_key, shows
+from langchain_wrap.checks.probes.marked import KEY, holds
 from langchain_wrap.checks.session import Session
 
 

@@ -7,9 +7,9 @@ from langchain_core.language_models.fake import FakeListLLM, FakeStreamingListLL
 from mutants.right import Core, Ours, answer, pieces
 from scripted import KINDS
 
-from langchain_wrap.checks.paths import BATCHES, PATHS, STREAMS
-from langchain_wrap.checks.paths import call as call_path
-from langchain_wrap.checks.spy import PROBE, Spy, authored, spying
+from langchain_wrap.checks.probes.paths import BATCHES, PATHS, STREAMS
+from langchain_wrap.checks.probes.paths import call as call_path
+from langchain_wrap.checks.probes.spy import PROBE, Spy, authored, spying
 
 MODELS = {"Core": Core, "Ours": Ours, **KINDS}
 

@@ -17,8 +17,9 @@ from mutants.right import Core, Ours, pieces
 from mutants.stream import OnOurs, Paced, Pieces, SaysOnce
 from scripted import KINDS
 
-from langchain_wrap.checks import check_llm, facts, pace
-from langchain_wrap.checks.trace import Trace
+from langchain_wrap.checks import check_llm
+from langchain_wrap.checks.probes import facts, pace
+from langchain_wrap.checks.probes.trace import Trace
 
 
 def status(report):

@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from checks import made
+from langchain_wrap.checks.reports.timeline import describe, draw
 from langchain_wrap.checks.result import Moment
-from langchain_wrap.checks.timeline import describe, draw
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 300])

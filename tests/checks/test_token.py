@@ -17,8 +17,8 @@ from mutants.token import NotAwaited
 from scripted import KINDS, STREAMING
 
 from langchain_wrap.checks import check_llm
-from langchain_wrap.checks.tokens import first_late, wants_every_chunk
-from langchain_wrap.checks.trace import Trace
+from langchain_wrap.checks.probes.tokens import first_late, wants_every_chunk
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.pipeline.core import is_streaming
 
 OF_STREAMS = ("TOKEN-01", "TOKEN-02", "TOKEN-03", "TOKEN-04", "TOKEN-05")

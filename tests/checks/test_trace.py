@@ -4,7 +4,7 @@ import asyncio
 
 from langchain_core.outputs import Generation, LLMResult
 
-from langchain_wrap.checks.trace import AsyncRecorder, Recorder, Trace
+from langchain_wrap.checks.probes.trace import AsyncRecorder, Recorder, Trace
 
 
 def told(trace):

@@ -48,17 +48,17 @@ class Report:
         return f"<Report of {self.model}: {f'{failed} failed' if failed else self.summary}>"
 
     def __str__(self) -> str:
-        from langchain_wrap.checks.text import render
+        from langchain_wrap.checks.reports.text import render
 
         return render(self)
 
     def __rich__(self) -> RenderableType:
-        from langchain_wrap.checks.table import render
+        from langchain_wrap.checks.reports.table import render
 
         return render(self)
 
     def _repr_html_(self) -> str:
-        from langchain_wrap.checks.notebook import render
+        from langchain_wrap.checks.reports.notebook import render
 
         return render(self)
 
@@ -98,7 +98,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; `to_json` says which."""
-        from langchain_wrap.checks.data import values
+        from langchain_wrap.checks.reports.data import values
 
         return values(self)
 
@@ -121,7 +121,7 @@ class Report:
         Args:
             path: A file to write it to as well.
         """
-        from langchain_wrap.checks.data import render
+        from langchain_wrap.checks.reports.data import render
 
         return _written(render(self), path)
 
@@ -131,7 +131,7 @@ class Report:
         Args:
             path: A file to write it to as well.
         """
-        from langchain_wrap.checks.html import render
+        from langchain_wrap.checks.reports.html import render
 
         return _written(render(self), path)
 
@@ -141,7 +141,7 @@ class Report:
         Args:
             path: A file to write it to as well.
         """
-        from langchain_wrap.checks.junit import render
+        from langchain_wrap.checks.reports.junit import render
 
         return _written(render(self), path)
 
@@ -151,7 +151,7 @@ class Report:
         Args:
             path: A file to write it to as well.
         """
-        from langchain_wrap.checks.markdown import render
+        from langchain_wrap.checks.reports.markdown import render
 
         return _written(render(self), path)
 

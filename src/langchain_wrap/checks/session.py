@@ -14,7 +14,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langchain_wrap.checks.clause import LEVELS, Check, Clause, Failed, Skipped
 from langchain_wrap.checks.clauses import CLAUSES
-from langchain_wrap.checks.deadline import NoAnswer
+from langchain_wrap.checks.probes.deadline import NoAnswer
 from langchain_wrap.checks.result import CheckResult, Moment, Status
 from langchain_wrap.checks.subject import Subject, describe_error
 from langchain_wrap.errors import did_you_mean

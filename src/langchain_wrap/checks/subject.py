@@ -10,10 +10,10 @@ from typing import Any, NoReturn, TypeVar
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks import deadline, paths
 from langchain_wrap.checks.clause import Failed, Skipped
-from langchain_wrap.checks.spy import Spy, authored, spying
-from langchain_wrap.checks.trace import Trace
+from langchain_wrap.checks.probes import deadline, paths
+from langchain_wrap.checks.probes.spy import Spy, authored, spying
+from langchain_wrap.checks.probes.trace import Trace
 
 _T = TypeVar("_T")
 

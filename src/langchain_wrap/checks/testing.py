@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import pytest
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks.characters import visible
 from langchain_wrap.checks.clause import Clause, Level
 from langchain_wrap.checks.clauses import CLAUSES
+from langchain_wrap.checks.reports.characters import visible
+from langchain_wrap.checks.reports.text import explained
 from langchain_wrap.checks.result import CheckResult
 from langchain_wrap.checks.session import Session, expected
-from langchain_wrap.checks.text import explained
 
 Target = BaseLLM | Callable[[], BaseLLM]
 

@@ -9,13 +9,21 @@ from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks import deadline, inject
 from langchain_wrap.checks.clause import Area, Failed, Skipped
-from langchain_wrap.checks.crowd import Ask, Got, agrees, in_tasks, is_refusal, patience, several
-from langchain_wrap.checks.heartbeat import DELAY, watch, watched
-from langchain_wrap.checks.paths import STREAMS as STREAMED
-from langchain_wrap.checks.paths import code, script
-from langchain_wrap.checks.spy import ASYNC, PROBE, STREAMS, Visit
+from langchain_wrap.checks.probes import deadline, inject
+from langchain_wrap.checks.probes.crowd import (
+    Ask,
+    Got,
+    agrees,
+    in_tasks,
+    is_refusal,
+    patience,
+    several,
+)
+from langchain_wrap.checks.probes.heartbeat import DELAY, watch, watched
+from langchain_wrap.checks.probes.paths import STREAMS as STREAMED
+from langchain_wrap.checks.probes.paths import code, script
+from langchain_wrap.checks.probes.spy import ASYNC, PROBE, STREAMS, Visit
 from langchain_wrap.checks.subject import Subject, describe_error
 
 area = Area("ASYNC", "Async")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from langchain_wrap.checks import inject
 from langchain_wrap.checks.clause import Area, Skipped
-from langchain_wrap.checks.crowd import SLOW, Crowd, patience, references, several
-from langchain_wrap.checks.paths import code
-from langchain_wrap.checks.spy import Spy
+from langchain_wrap.checks.probes import inject
+from langchain_wrap.checks.probes.crowd import SLOW, Crowd, patience, references, several
+from langchain_wrap.checks.probes.paths import code
+from langchain_wrap.checks.probes.spy import Spy
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject, describe_error, first_then, shown
-from langchain_wrap.checks.trace import Trace
 
 area = Area("BATCH", "Batch and concurrent callers")
 

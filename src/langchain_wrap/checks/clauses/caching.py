@@ -8,10 +8,10 @@ from langchain_core.caches import InMemoryCache
 
 from langchain_wrap.checks.clause import Skipped
 from langchain_wrap.checks.clauses.identity import area
-from langchain_wrap.checks.fields import as_code, other_values, variant
-from langchain_wrap.checks.paths import Expression, code
-from langchain_wrap.checks.sameness import differences
-from langchain_wrap.checks.stand_in import answering, ask, takes
+from langchain_wrap.checks.probes.fields import as_code, other_values, variant
+from langchain_wrap.checks.probes.paths import Expression, code
+from langchain_wrap.checks.probes.sameness import differences
+from langchain_wrap.checks.probes.stand_in import answering, ask, takes
 from langchain_wrap.checks.subject import Subject, shown
 
 _NOTING = (

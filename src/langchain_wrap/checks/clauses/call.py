@@ -11,13 +11,13 @@ from langchain_core.outputs import LLMResult
 from langchain_core.prompt_values import StringPromptValue
 
 from langchain_wrap.checks.clause import Area, Failed, Skipped
-from langchain_wrap.checks.deadline import NoAnswer
-from langchain_wrap.checks.edges import EMPTY, LONG, NUL, SURROGATE, UNICODE, check_edge
-from langchain_wrap.checks.failing import check_reports, check_types
-from langchain_wrap.checks.given import check_given
-from langchain_wrap.checks.parameters import check_unknown
-from langchain_wrap.checks.paths import Expression, code, script
-from langchain_wrap.checks.remembered import check_remembered
+from langchain_wrap.checks.probes.deadline import NoAnswer
+from langchain_wrap.checks.probes.edges import EMPTY, LONG, NUL, SURROGATE, UNICODE, check_edge
+from langchain_wrap.checks.probes.failing import check_reports, check_types
+from langchain_wrap.checks.probes.given import check_given
+from langchain_wrap.checks.probes.parameters import check_unknown
+from langchain_wrap.checks.probes.paths import Expression, code, script
+from langchain_wrap.checks.probes.remembered import check_remembered
 from langchain_wrap.checks.subject import Subject, describe_error, first_then, shown
 
 area = Area("CALL", "Calls")

@@ -6,12 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from langchain_wrap.checks import inject
-from langchain_wrap.checks.cancelling import Ended, cancel
 from langchain_wrap.checks.clause import Skipped
 from langchain_wrap.checks.clauses.asynchronous import SLOW, area, starting
-from langchain_wrap.checks.slow import slowed
-from langchain_wrap.checks.spy import ASYNC, STREAMS, Spy, Visit
+from langchain_wrap.checks.probes import inject
+from langchain_wrap.checks.probes.cancelling import Ended, cancel
+from langchain_wrap.checks.probes.slow import slowed
+from langchain_wrap.checks.probes.spy import ASYNC, STREAMS, Spy, Visit
 from langchain_wrap.checks.subject import Subject, shown
 
 

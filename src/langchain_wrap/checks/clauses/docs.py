@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from langchain_wrap.checks.clause import Area, Skipped
-from langchain_wrap.checks.described import NoSource, docstrings, undescribed
-from langchain_wrap.checks.fields import declared, looks_like_key, words
+from langchain_wrap.checks.probes.described import NoSource, docstrings, undescribed
+from langchain_wrap.checks.probes.fields import declared, looks_like_key, words
 from langchain_wrap.checks.subject import Subject
 from langchain_wrap.contract import Contract
 from langchain_wrap.wrapping import FunctionLLM

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from langchain_wrap.checks import inject, leaving
 from langchain_wrap.checks.clause import Skipped
 from langchain_wrap.checks.clauses.stream import area, texts
-from langchain_wrap.checks.snippets import LISTENER, LISTENING
+from langchain_wrap.checks.probes import inject, leaving
+from langchain_wrap.checks.probes.snippets import LISTENER, LISTENING
 from langchain_wrap.checks.subject import Subject, describe_error, shown
 
 _CLOSE = (

@@ -7,7 +7,7 @@ import uuid
 from langchain_core.runnables import RunnableConfig
 
 from langchain_wrap.checks.clause import Area, Skipped
-from langchain_wrap.checks.events import (
+from langchain_wrap.checks.probes.events import (
     CHAIN,
     TEXT,
     Events,
@@ -19,10 +19,10 @@ from langchain_wrap.checks.events import (
     listen,
     read,
 )
-from langchain_wrap.checks.failing import BrokenModel, breaking
-from langchain_wrap.checks.snippets import broken
+from langchain_wrap.checks.probes.failing import BrokenModel, breaking
+from langchain_wrap.checks.probes.snippets import broken
+from langchain_wrap.checks.probes.tokens import streams_on
 from langchain_wrap.checks.subject import Subject, describe_error, shown
-from langchain_wrap.checks.tokens import streams_on
 
 area = Area("EVENTS", "astream_events")
 

@@ -11,9 +11,9 @@ from typing import Any
 from langchain_core.language_models.llms import BaseLLM
 
 from langchain_wrap.checks.clause import Area, Failed, Skipped
-from langchain_wrap.checks.fields import as_code, other_values, variant
-from langchain_wrap.checks.paths import code, script
-from langchain_wrap.checks.sameness import (
+from langchain_wrap.checks.probes.fields import as_code, other_values, variant
+from langchain_wrap.checks.probes.paths import code, script
+from langchain_wrap.checks.probes.sameness import (
     differences,
     duplicate,
     is_derived,

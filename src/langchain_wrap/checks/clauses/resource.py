@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from langchain_wrap.checks import inject
-from langchain_wrap.checks.cancelling import cancel, moments
 from langchain_wrap.checks.clause import Area, Failed, Skipped
-from langchain_wrap.checks.leftovers import KINDS, growth
-from langchain_wrap.checks.paths import script
-from langchain_wrap.checks.slow import slowed
-from langchain_wrap.checks.spy import Spy
+from langchain_wrap.checks.probes import inject
+from langchain_wrap.checks.probes.cancelling import cancel, moments
+from langchain_wrap.checks.probes.leftovers import KINDS, growth
+from langchain_wrap.checks.probes.paths import script
+from langchain_wrap.checks.probes.slow import slowed
+from langchain_wrap.checks.probes.spy import Spy
 from langchain_wrap.checks.subject import Subject
 
 area = Area("RESOURCE", "Resources")

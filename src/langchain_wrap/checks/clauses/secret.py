@@ -7,13 +7,13 @@ from typing import Any
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
-from langchain_wrap.checks import marked
 from langchain_wrap.checks.clause import Area, Skipped
-from langchain_wrap.checks.fields import keys, secret_of, shows, variant
-from langchain_wrap.checks.marked import KEY
-from langchain_wrap.checks.paths import PATHS, Expression, code
-from langchain_wrap.checks.spy import authored
-from langchain_wrap.checks.stand_in import answering, ask, reach, takes
+from langchain_wrap.checks.probes import marked
+from langchain_wrap.checks.probes.fields import keys, secret_of, shows, variant
+from langchain_wrap.checks.probes.marked import KEY
+from langchain_wrap.checks.probes.paths import PATHS, Expression, code
+from langchain_wrap.checks.probes.spy import authored
+from langchain_wrap.checks.probes.stand_in import answering, ask, reach, takes
 from langchain_wrap.checks.subject import Subject
 
 area = Area("SECRET", "Secrets")

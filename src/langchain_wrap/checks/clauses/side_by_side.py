@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from langchain_wrap.checks import inject
 from langchain_wrap.checks.clause import Skipped
 from langchain_wrap.checks.clauses.batch import ALONE, Refused, area, ask_batch, spied
-from langchain_wrap.checks.crowd import SLOW, references, several
-from langchain_wrap.checks.paths import code
+from langchain_wrap.checks.probes import inject
+from langchain_wrap.checks.probes.crowd import SLOW, references, several
+from langchain_wrap.checks.probes.paths import code
 from langchain_wrap.checks.subject import Subject, shown
 from langchain_wrap.contract import Contract
 

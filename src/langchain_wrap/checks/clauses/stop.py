@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from langchain_wrap.checks import stopping
 from langchain_wrap.checks.clause import Area, Check, Skipped
-from langchain_wrap.checks.paths import PATHS, code
-from langchain_wrap.checks.stopping import Said, expect_cut, heard, said
+from langchain_wrap.checks.probes import stopping
+from langchain_wrap.checks.probes.paths import PATHS, code
+from langchain_wrap.checks.probes.stopping import Said, expect_cut, heard, said
 from langchain_wrap.checks.subject import Subject, shown
 
 area = Area("STOP", "Stops")

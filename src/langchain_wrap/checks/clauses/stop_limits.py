@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_wrap.checks import stopping
 from langchain_wrap.checks.clause import Skipped
 from langchain_wrap.checks.clauses.stop import BASE, IDS, area, paths_of, steady, structural
-from langchain_wrap.checks.paths import PATHS, Expression, code
-from langchain_wrap.checks.stopping import Said, expect_cut, heard, said
+from langchain_wrap.checks.probes import stopping
+from langchain_wrap.checks.probes.paths import PATHS, Expression, code
+from langchain_wrap.checks.probes.stopping import Said, expect_cut, heard, said
 from langchain_wrap.checks.subject import Subject, describe_error, shown
 
 

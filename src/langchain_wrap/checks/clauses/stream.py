@@ -9,13 +9,13 @@ from langchain_core.language_models.llms import BaseLLM
 from langchain_core.outputs import GenerationChunk
 
 import langchain_wrap
-from langchain_wrap.checks import facts, inject, pace
 from langchain_wrap.checks.clause import Area, Skipped
-from langchain_wrap.checks.paths import code
-from langchain_wrap.checks.snippets import LISTENER, LISTENING
-from langchain_wrap.checks.spy import authored
+from langchain_wrap.checks.probes import facts, inject, pace
+from langchain_wrap.checks.probes.paths import code
+from langchain_wrap.checks.probes.snippets import LISTENER, LISTENING
+from langchain_wrap.checks.probes.spy import authored
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject, describe_error, first_then, shown
-from langchain_wrap.checks.trace import Trace
 
 area = Area("STREAM", "Streaming")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from langchain_core.outputs import GenerationChunk
 
 from langchain_wrap.checks.clause import Area, Skipped
-from langchain_wrap.checks.deadline import NoAnswer
-from langchain_wrap.checks.paths import ASYNC, STREAMS, call_as_given
-from langchain_wrap.checks.snippets import LISTENER
-from langchain_wrap.checks.subject import Subject, describe_error, shown
-from langchain_wrap.checks.tokens import (
+from langchain_wrap.checks.probes.deadline import NoAnswer
+from langchain_wrap.checks.probes.paths import ASYNC, STREAMS, call_as_given
+from langchain_wrap.checks.probes.snippets import LISTENER
+from langchain_wrap.checks.probes.tokens import (
     by_prompt,
     first_late,
     listened,
@@ -20,7 +19,8 @@ from langchain_wrap.checks.tokens import (
     texts,
     wants_every_chunk,
 )
-from langchain_wrap.checks.trace import Recorder, Trace
+from langchain_wrap.checks.probes.trace import Recorder, Trace
+from langchain_wrap.checks.subject import Subject, describe_error, shown
 
 area = Area("TOKEN", "Token callbacks")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from langchain_wrap.checks.characters import visible
 from langchain_wrap.checks.report import Report
+from langchain_wrap.checks.reports.characters import visible
+from langchain_wrap.checks.reports.text import explained
 from langchain_wrap.checks.result import CheckResult
-from langchain_wrap.checks.text import explained
 
 
 def render(report: Report) -> str:

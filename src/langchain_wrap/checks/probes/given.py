@@ -6,11 +6,11 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
-from langchain_wrap.checks import paths
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.deadline import NoAnswer
-from langchain_wrap.checks.parameters import UNKNOWN, settled
-from langchain_wrap.checks.paths import Expression, code
+from langchain_wrap.checks.probes import paths
+from langchain_wrap.checks.probes.deadline import NoAnswer
+from langchain_wrap.checks.probes.parameters import UNKNOWN, settled
+from langchain_wrap.checks.probes.paths import Expression, code
 from langchain_wrap.checks.subject import Subject
 
 # The most telling first: a slow model is called by one.

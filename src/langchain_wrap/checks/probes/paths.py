@@ -7,8 +7,8 @@ from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks import deadline
-from langchain_wrap.checks.trace import AsyncRecorder, Recorder, Trace
+from langchain_wrap.checks.probes import deadline
+from langchain_wrap.checks.probes.trace import AsyncRecorder, Recorder, Trace
 
 PATHS = ("invoke", "ainvoke", "batch", "abatch", "stream", "astream")
 ASYNC = frozenset({"ainvoke", "abatch", "astream"})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from html import escape
 
-from langchain_wrap.checks.characters import visible
 from langchain_wrap.checks.report import Report, counts
+from langchain_wrap.checks.reports.characters import visible
+from langchain_wrap.checks.reports.style import CSS, JS
+from langchain_wrap.checks.reports.text import costs, versions
+from langchain_wrap.checks.reports.timeline import describe, draw
 from langchain_wrap.checks.result import CheckResult
-from langchain_wrap.checks.style import CSS, JS
-from langchain_wrap.checks.text import costs, versions
-from langchain_wrap.checks.timeline import describe, draw
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.edges import EDGES, at_edge
-from langchain_wrap.checks.paths import PATHS, Expression, code
-from langchain_wrap.checks.snippets import LISTENER, LISTENING, broken
+from langchain_wrap.checks.probes.edges import EDGES, at_edge
+from langchain_wrap.checks.probes.paths import PATHS, Expression, code
+from langchain_wrap.checks.probes.snippets import LISTENER, LISTENING, broken
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject, describe_error, shown
-from langchain_wrap.checks.trace import Trace
 
 
 class BrokenModel(Exception):

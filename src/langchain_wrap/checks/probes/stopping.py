@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from langchain_wrap.checks.clause import Failed, Skipped
-from langchain_wrap.checks.paths import BATCHES, code, script
+from langchain_wrap.checks.probes.paths import BATCHES, code, script
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject, cut, describe_error, shown
-from langchain_wrap.checks.trace import Trace
 
 _SLOW = 0.15
 """Seconds that a call of a slow model takes."""

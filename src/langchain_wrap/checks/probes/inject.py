@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_wrap.checks.spy import ASYNC, LISTS, Spy
+from langchain_wrap.checks.probes.spy import ASYNC, LISTS, Spy
 
 
 def before(method: str, *lines: str) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 from langchain_core.language_models.llms import BaseLLM
 
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.parameters import accepted, candidates, state
-from langchain_wrap.checks.paths import code
+from langchain_wrap.checks.probes.parameters import accepted, candidates, state
+from langchain_wrap.checks.probes.paths import code
 from langchain_wrap.checks.subject import Subject, first_then, shown, shown_text
 
 _OTHERS = ("stream", "ainvoke", "astream")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks.spy import authored
+from langchain_wrap.checks.probes.spy import authored
 from langchain_wrap.contract import Contract
 
 LISTENER = """\

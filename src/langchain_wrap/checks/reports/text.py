@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from langchain_wrap.checks.characters import visible
 from langchain_wrap.checks.report import Report, counts, summary
+from langchain_wrap.checks.reports.characters import visible
 from langchain_wrap.checks.result import CheckResult
 
 _WIDTH = 100

@@ -10,10 +10,10 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models.llms import BaseLLM
 
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.paths import ASYNC, Expression, code
-from langchain_wrap.checks.snippets import LISTENING
+from langchain_wrap.checks.probes.paths import ASYNC, Expression, code
+from langchain_wrap.checks.probes.snippets import LISTENING
+from langchain_wrap.checks.probes.trace import Mark, Trace
 from langchain_wrap.checks.subject import Subject
-from langchain_wrap.checks.trace import Mark, Trace
 from langchain_wrap.contract import Contract
 from langchain_wrap.pipeline import core
 

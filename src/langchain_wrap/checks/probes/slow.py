@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from langchain_wrap.checks.spy import ASYNC, STREAMS
+from langchain_wrap.checks.probes.spy import ASYNC, STREAMS
 
 
 def slowed(seconds: float) -> Callable[[str, Callable[..., Any]], Callable[..., Any]]:

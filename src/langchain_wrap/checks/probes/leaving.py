@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_wrap.checks import deadline, inject
 from langchain_wrap.checks.clause import Failed, Skipped
-from langchain_wrap.checks.paths import script
-from langchain_wrap.checks.snippets import LISTENER, LISTENING
-from langchain_wrap.checks.spy import Spy, Visit
+from langchain_wrap.checks.probes import deadline, inject
+from langchain_wrap.checks.probes.paths import script
+from langchain_wrap.checks.probes.snippets import LISTENER, LISTENING
+from langchain_wrap.checks.probes.spy import Spy, Visit
+from langchain_wrap.checks.probes.trace import AsyncRecorder, Recorder, Trace
 from langchain_wrap.checks.subject import Subject
-from langchain_wrap.checks.trace import AsyncRecorder, Recorder, Trace
 
 _PAUSES = (0.02, 0.05, 0.1)
 """Seconds before each chunk, in the attempts; a busy machine needs the longer ones."""

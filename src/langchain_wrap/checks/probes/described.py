@@ -10,7 +10,7 @@ import textwrap
 
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks.fields import classes, declared
+from langchain_wrap.checks.probes.fields import classes, declared
 
 
 class NoSource(Exception):

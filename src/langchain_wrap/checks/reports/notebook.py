@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from langchain_wrap.checks.html import areas, prose, text
 from langchain_wrap.checks.report import Report
+from langchain_wrap.checks.reports.html import areas, prose, text
+from langchain_wrap.checks.reports.text import costs, verdict, versions
 from langchain_wrap.checks.result import CheckResult
-from langchain_wrap.checks.text import costs, verdict, versions
 
 # Notebooks may take out <style>, and their theme is not known: so inline, and no background.
 _RED, _GREEN, _SOFT = "color:#d1495b", "color:#3c9a63", "opacity:.7;font-size:90%"

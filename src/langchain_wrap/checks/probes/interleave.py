@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from langchain_wrap.checks.spy import ASYNC, STREAMS
+from langchain_wrap.checks.probes.spy import ASYNC, STREAMS
 
 _LINES = 200
 """After how many lines a call runs on undisturbed: what is later is left to chance."""

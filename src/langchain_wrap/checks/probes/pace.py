@@ -9,10 +9,10 @@ from typing import Any
 from langchain_core.language_models.llms import LLM
 from langchain_core.outputs import GenerationChunk
 
-from langchain_wrap.checks import paths
-from langchain_wrap.checks.spy import STREAMS
+from langchain_wrap.checks.probes import paths
+from langchain_wrap.checks.probes.spy import STREAMS
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject
-from langchain_wrap.checks.trace import Trace
 
 TELLING = 0.1
 """Seconds that a stream must take so that its pace tells anything."""

@@ -11,10 +11,10 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from langchain_wrap.checks.characters import visible
 from langchain_wrap.checks.report import Report
+from langchain_wrap.checks.reports.characters import visible
+from langchain_wrap.checks.reports.text import costs, verdict, versions
 from langchain_wrap.checks.result import CheckResult
-from langchain_wrap.checks.text import costs, verdict, versions
 
 COLOURS = {
     "passed": "green",

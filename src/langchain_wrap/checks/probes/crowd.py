@@ -11,11 +11,11 @@ from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks import deadline
 from langchain_wrap.checks.clause import Failed, Skipped
-from langchain_wrap.checks.interleave import interleaved, module_of
-from langchain_wrap.checks.paths import script
-from langchain_wrap.checks.spy import Spy, authored, spying
+from langchain_wrap.checks.probes import deadline
+from langchain_wrap.checks.probes.interleave import interleaved, module_of
+from langchain_wrap.checks.probes.paths import script
+from langchain_wrap.checks.probes.spy import Spy, authored, spying
 from langchain_wrap.checks.subject import Subject, describe_error, shown
 
 CALLERS = 32

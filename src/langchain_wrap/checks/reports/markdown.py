@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from langchain_wrap.checks.characters import visible
 from langchain_wrap.checks.report import Report, counts
+from langchain_wrap.checks.reports.characters import visible
+from langchain_wrap.checks.reports.text import costs, versions
 from langchain_wrap.checks.result import CheckResult
-from langchain_wrap.checks.text import costs, versions
 
 _SIGNS = {"passed": "✅", "failed": "❌", "skipped": "⏭️", "xfailed": "🟦", "xpassed": "❌"}
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_wrap.checks.slow import slowed
-from langchain_wrap.checks.spy import ASYNC, PROBE, Visit
+from langchain_wrap.checks.probes.slow import slowed
+from langchain_wrap.checks.probes.spy import ASYNC, PROBE, Visit
 from langchain_wrap.checks.subject import Subject
 
 _BEAT = 0.005

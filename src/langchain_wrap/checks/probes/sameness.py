@@ -16,9 +16,9 @@ from typing import Any, cast
 from langchain_core.language_models.llms import BaseLLM
 
 from langchain_wrap.checks.clause import Failed, Skipped
-from langchain_wrap.checks.deadline import NoAnswer
-from langchain_wrap.checks.fields import declared, variant
-from langchain_wrap.checks.paths import script
+from langchain_wrap.checks.probes.deadline import NoAnswer
+from langchain_wrap.checks.probes.fields import declared, variant
+from langchain_wrap.checks.probes.paths import script
 from langchain_wrap.checks.subject import Subject, describe_error
 from langchain_wrap.wrapping import FunctionLLM
 

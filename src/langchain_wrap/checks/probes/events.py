@@ -10,7 +10,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
-from langchain_wrap.checks.deadline import NoAnswer
+from langchain_wrap.checks.probes.deadline import NoAnswer
 from langchain_wrap.checks.subject import Subject, describe_error
 
 CHAIN = """\

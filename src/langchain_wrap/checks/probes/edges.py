@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.deadline import NoAnswer
-from langchain_wrap.checks.paths import Expression, call_as_given, code
+from langchain_wrap.checks.probes.deadline import NoAnswer
+from langchain_wrap.checks.probes.paths import Expression, call_as_given, code
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject, describe_error, shown
-from langchain_wrap.checks.trace import Trace
 
 _PATIENCE = 5.0
 """Seconds that an answer may take; nobody promises one in time."""

@@ -1,4 +1,4 @@
-"""The contract as a page: `python -m langchain_wrap.checks.document FILE` writes it."""
+"""The contract as a page: `python -m langchain_wrap.checks.reports.document FILE` writes it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _clause(clause: Clause) -> str:
 
 def _prose(text: str) -> str:
     """Return text as Markdown; what stands outside of backticks is escaped."""
-    from langchain_wrap.checks.markdown import prose
+    from langchain_wrap.checks.reports.markdown import prose
 
     return prose(text)
 

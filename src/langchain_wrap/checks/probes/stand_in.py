@@ -12,11 +12,11 @@ from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
 
-from langchain_wrap.checks import paths
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.spy import Spy, authored, saying
+from langchain_wrap.checks.probes import paths
+from langchain_wrap.checks.probes.spy import Spy, authored, saying
+from langchain_wrap.checks.probes.trace import Trace
 from langchain_wrap.checks.subject import Subject, describe_error
-from langchain_wrap.checks.trace import Trace
 from langchain_wrap.contract import Contract
 
 Answer = Callable[[str, dict[str, Any]], str]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from langchain_wrap.checks.characters import clipped
+from langchain_wrap.checks.reports.characters import clipped
 from langchain_wrap.checks.result import Moment
 
 _WIDTH, _LEFT, _RIGHT = 760, 92, 16

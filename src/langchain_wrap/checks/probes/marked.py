@@ -16,9 +16,9 @@ from langchain_core.load import dumpd, dumps
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from pydantic import SecretBytes, SecretStr
 
-from langchain_wrap.checks.fields import declared, secret_of
-from langchain_wrap.checks.fields import words as words_of
-from langchain_wrap.checks.trace import Trace
+from langchain_wrap.checks.probes.fields import declared, secret_of
+from langchain_wrap.checks.probes.fields import words as words_of
+from langchain_wrap.checks.probes.trace import Trace
 
 KEY = "sk-checks-3f9a71c04d5e8b26"
 """The marked key."""

@@ -1,0 +1,1 @@
+"""What the checks watch a model with, and what they do to it."""
