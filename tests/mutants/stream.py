@@ -170,6 +170,15 @@ class SaysOnEachChunk(Pieces):
             yield chunk
 
 
+class ListsOnEachChunk(Pieces):
+    """As langchain_ollama's OllamaLLM does with its field `stop`."""
+
+    def said(self, prompt, stop):
+        for chunk in super().said(prompt, stop):
+            chunk.generation_info = {"finish_reason": ["###"]}
+            yield chunk
+
+
 class CountsOnEachChunk(Pieces):
     def said(self, prompt, stop):
         for number, chunk in enumerate(super().said(prompt, stop), 1):
@@ -307,6 +316,7 @@ MUTANTS = [
     Mutant("STREAM-09", DecodesEachRead, Core),
     Mutant("STREAM-09", SplitsSurrogates, Core),
     Mutant("STREAM-10", SaysOnEachChunk, SaysOnce),
+    Mutant("STREAM-10", ListsOnEachChunk, SaysOnce),
     Mutant("STREAM-10", CountsOnEachChunk, SaysOnce),
     Mutant("STREAM-11", ReadsTheRest, Paced),
     Mutant("STREAM-11", ReadsInAThread, Paced),

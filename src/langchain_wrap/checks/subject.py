@@ -25,6 +25,9 @@ PROMPTS = (
 )
 """The first whose answer has some length is the prompt of most checks."""
 
+_SLOW = 0.5
+"""Seconds of a call from which on a whole check would take more than a minute."""
+
 _USEFUL = 4
 """Characters that an answer needs so that it can be cut, joined and compared."""
 
@@ -228,6 +231,11 @@ class Subject:
         times = [t.seconds for t in self._traces.values() if t.path == "invoke" and not t.error]
         return statistics.median(times)
 
+    @property
+    def slow(self) -> bool:
+        """Whether a call takes so long that clauses make only those that tell most."""
+        return self.seconds > _SLOW
+
     def affordable(self, wanted: int, *, least: int = 4, seconds: float = 3.0) -> int:
         """Return how many calls, of `wanted`, one check may make of a model that takes its time.
 
@@ -243,7 +251,8 @@ class Subject:
         """Whether the model answers the same to the same prompt; declared, or found out."""
         if self._deterministic is None:
             first = self.text()
-            again = (self.call("invoke", self.prompt, again=True) for _ in range(2))
+            repeats = 1 if self.slow else 2
+            again = (self.call("invoke", self.prompt, again=True) for _ in range(repeats))
             self._deterministic = all(t.error is None and t.text == first for t in again)
         return self._deterministic
 

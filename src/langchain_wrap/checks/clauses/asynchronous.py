@@ -114,9 +114,9 @@ def astream_does_not_block(model: Subject) -> None:
 def _loop_asks(model: Subject) -> list[Ask]:
     prompts = several(model)
     paths = ["ainvoke"]
-    if model.seconds <= SLOW and agrees(model, "astream", "ainvoke"):
+    if not model.slow and agrees(model, "astream", "ainvoke"):
         paths.append("astream")
-    count = 2 if model.seconds > SLOW else 8
+    count = 2 if model.slow else 8
     return [Ask(paths[i % len(paths)], prompts[i % len(prompts)]) for i in range(count)]
 
 
@@ -151,7 +151,7 @@ def second_loop(model: Subject) -> None:
     asks = _loop_asks(model)
     lines = [*_gathering(asks), "", "asyncio.run(main())", "asyncio.run(main())"]
     llm = model.fresh()
-    for _ in range(2 if model.seconds > SLOW else 3):
+    for _ in range(2 if model.slow else 3):
         try:
             got = deadline.run_async(lambda: in_tasks(llm, asks), patience(model, len(asks)))
         except deadline.NoAnswer as late:
@@ -163,7 +163,7 @@ def second_loop(model: Subject) -> None:
 
 def _back_to_one_loop(model: Subject) -> None:
     """Use up what a model that has failed here keeps of closed loops: later checks need it not."""
-    asks = [Ask("ainvoke", model.prompt)] * (2 if model.seconds > SLOW else 16)
+    asks = [Ask("ainvoke", model.prompt)] * (2 if model.slow else 16)
     for _ in range(5):
         with contextlib.suppress(deadline.NoAnswer):
             got = model.run_async(lambda: in_tasks(model.llm, asks), patience(model, len(asks)))
@@ -209,7 +209,7 @@ def two_loops(model: Subject) -> None:
         "def run():",
         "    together.wait()",
         "    try:",
-        f"        for _ in range({3 if model.seconds > SLOW else 30}):",
+        f"        for _ in range({3 if model.slow else 30}):",
         "            asyncio.run(asyncio.wait_for(main(), 30))",
         "    except Exception as error:",
         "        errors.append(error)",
@@ -222,7 +222,7 @@ def two_loops(model: Subject) -> None:
         "assert not errors, errors",
     ]
     llm = model.fresh()
-    for _ in range(1 if model.seconds > SLOW else 3):
+    for _ in range(1 if model.slow else 3):
         try:
             got = model.run(lambda: _two_loops(llm, asks), patience(model, 2 * len(asks)))
         except deadline.NoAnswer as late:
@@ -319,7 +319,7 @@ def context_arrives_async(model: Subject) -> None:
 )
 def context_arrives_sync(model: Subject) -> None:
     model.text()
-    paths = ["batch"] if model.seconds > SLOW else ["invoke", "stream", "batch"]
+    paths = ["batch"] if model.slow else ["invoke", "stream", "batch"]
     told = [_check_context_of(model, path) for path in paths]
     if not any(told):
         raise Skipped("the calls come to none of the methods of a custom LLM")
@@ -331,7 +331,7 @@ def _check_context_of(model: Subject, path: str) -> bool:
     token = PROBE.set("checked")
     prompts: list[Any] = several(model)[:2] if path in ("batch", "abatch") else [model.prompt]
     try:
-        with model.spy(fail=_never if model.seconds <= SLOW else _always) as spy:
+        with model.spy(fail=_never if not model.slow else _always) as spy:
             model.call(path, *prompts, again=True, seconds=patience(model, len(prompts)))
     finally:
         PROBE.reset(token)

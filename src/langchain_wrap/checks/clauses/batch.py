@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_wrap.checks.clause import Area, Skipped
 from langchain_wrap.checks.probes import inject
-from langchain_wrap.checks.probes.crowd import SLOW, Crowd, patience, references, several
+from langchain_wrap.checks.probes.crowd import Crowd, patience, references, several
 from langchain_wrap.checks.probes.paths import code
 from langchain_wrap.checks.probes.spy import Spy
 from langchain_wrap.checks.probes.trace import Trace
@@ -31,7 +31,7 @@ def ask_batch(model: Subject, path: str, *prompts: str, **how: Any) -> Trace:
 def _first(model: Subject, path: str) -> list[str]:
     """Return the prompts of the batch that several clauses look at."""
     prompts = several(model)
-    if model.seconds <= SLOW or path == "abatch":
+    if not model.slow or path == "abatch":
         return prompts
     # Of a slow model, one batch tells of order, equal prompts and different lengths.
     return [prompts[0], _long(model) or prompts[1], prompts[0]]
@@ -161,7 +161,7 @@ def abatch_agrees(model: Subject) -> str | None:
     "each of their places.",
 )
 def equal_prompts(model: Subject) -> str | None:
-    if model.seconds > SLOW:
+    if model.slow:
         return _check_same(model, "batch", _first(model, "batch"))
     one, other = several(model)[:2]
     note = _check_same(model, "batch", [one, other, one])
@@ -183,7 +183,7 @@ def different_lengths(model: Subject) -> str | None:
     long = _long(model)
     if not long:
         raise Skipped("the model refuses a prompt of 2,000 characters")
-    if model.seconds > SLOW:
+    if model.slow:
         return _check_same(model, "batch", _first(model, "batch"))
     short = "a" if model.call("invoke", "a", edge=True).error is None else model.prompt
     prompts = [long, short, model.prompt]
@@ -261,7 +261,7 @@ def errors_are_raised(model: Subject) -> None:
     model.text()
     prompts = several(model)[:3]
     bad = prompts[-1]
-    slow = model.seconds > SLOW
+    slow = model.slow
     with model.spy(
         fail=lambda prompt: Refused("refused") if slow or prompt == bad else None
     ) as spy:
@@ -295,7 +295,7 @@ def errors_are_raised(model: Subject) -> None:
 )
 def max_concurrency(model: Subject) -> str | None:
     model.text()
-    slow = model.seconds > SLOW
+    slow = model.slow
     prompts = model.numbered(6) if model.seconds < 0.02 or slow else several(model)
     config = {"max_concurrency": 2}
     note = None

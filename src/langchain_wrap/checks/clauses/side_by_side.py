@@ -7,7 +7,7 @@ import time
 from langchain_wrap.checks.clause import Skipped
 from langchain_wrap.checks.clauses.batch import ALONE, Refused, area, ask_batch, spied
 from langchain_wrap.checks.probes import inject
-from langchain_wrap.checks.probes.crowd import SLOW, references, several
+from langchain_wrap.checks.probes.crowd import references, several
 from langchain_wrap.checks.probes.paths import code
 from langchain_wrap.checks.subject import Subject, shown
 from langchain_wrap.contract import Contract
@@ -28,7 +28,7 @@ def failures_are_isolated(model: Subject) -> str | None:
     model.text()
     one, other = several(model)[:2]
     bad = model.numbered(10)[-1]
-    prompts = [one, bad] if model.seconds > SLOW else [one, bad, other]
+    prompts = [one, bad] if model.slow else [one, bad, other]
     with model.spy(fail=lambda prompt: Refused("refused") if prompt == bad else None) as spy:
         for path in ("batch", "abatch"):
             wanted = dict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from langchain_core.outputs import GenerationChunk
 
 from langchain_wrap.checks.clause import Area, Skipped
+from langchain_wrap.checks.probes.crowd import several
 from langchain_wrap.checks.probes.deadline import NoAnswer
 from langchain_wrap.checks.probes.paths import ASYNC, STREAMS, call_as_given
 from langchain_wrap.checks.probes.snippets import LISTENER
@@ -25,8 +26,6 @@ from langchain_wrap.checks.subject import Subject, describe_error, shown
 area = Area("TOKEN", "Token callbacks")
 
 _BATCHES = ("batch", "abatch")
-_MANY = 8
-"""Calls that a check may make in a row if it is to look at both kinds of batches."""
 
 _CALLBACK = "langchain_core BaseCallbackHandler.on_llm_new_token: «Run on new output token.»"
 
@@ -260,6 +259,11 @@ def tokens_join_to_the_answer(model: Subject) -> str | None:
     return f"{' and '.join(quiet)} report no tokens, which is allowed" if quiet else None
 
 
+def _batches(model: Subject) -> tuple[tuple[str, ...], list[str]]:
+    """Return the batches to look at; a slow model's is that which other clauses look at too."""
+    return (("abatch",), several(model)) if model.slow else (_BATCHES, model.numbered(2))
+
+
 @area.clause(
     9,
     "In a batch each prompt is a run of its own, with its own text in `on_llm_end`.",
@@ -271,9 +275,9 @@ def tokens_join_to_the_answer(model: Subject) -> str | None:
 )
 def batch_runs(model: Subject) -> str | None:
     model.text()
-    paths = _BATCHES if model.affordable(_MANY) == _MANY else ("batch",)
+    paths, prompts = _batches(model)
     for path in paths:
-        trace = model.answered(path, *model.numbered(2))
+        trace = model.answered(path, *prompts)
         runs = by_prompt(trace)
         for prompt, text in zip(trace.prompts, trace.texts, strict=False):
             own = runs.get(prompt, [])
@@ -290,7 +294,7 @@ def batch_runs(model: Subject) -> str | None:
                 "assert sorted(runs.values()) == sorted(prompts), runs",
                 "assert [ends[prompt] for prompt in prompts] == texts, (ends, texts)",
             )
-    return None if paths is _BATCHES else "only batch was called, since the model is slow"
+    return None if paths is _BATCHES else "only abatch was called, since the model is slow"
 
 
 @area.clause(
@@ -306,7 +310,7 @@ def batch_runs(model: Subject) -> str | None:
 def batch_configs(model: Subject) -> str | None:
     model.text()
     prompts = model.numbered(2)
-    paths = _BATCHES if model.affordable(_MANY) == _MANY else ("abatch",)
+    paths = ("abatch",) if model.slow else _BATCHES
     for path in paths:
         script = (
             LISTENER,
@@ -360,12 +364,12 @@ def _heard(model: Subject, path: str, prompts: list[str], script: tuple[str, ...
 def batch_tokens(model: Subject) -> str | None:
     model.text()
     looked = []
-    fast = model.affordable(_MANY) == _MANY
-    for path in _BATCHES if fast else ("batch",):
-        trace = model.answered(path, *model.numbered(2))
-        if not trace.of("token") and model.streams and fast:
+    paths, prompts = _batches(model)
+    for path in paths:
+        trace = model.answered(path, *prompts)
+        if not trace.of("token") and model.streams and not model.slow:
             config = {"callbacks": [wants_every_chunk()]}
-            trace = model.call(path, *model.numbered(2), config=config)
+            trace = model.call(path, *prompts, config=config)
         if trace.error is not None or not trace.of("token"):
             continue
         looked.append(path)

@@ -20,9 +20,6 @@ from langchain_wrap.checks.subject import Subject, describe_error, shown
 
 CALLERS = 32
 
-SLOW = 0.5
-"""Seconds a call from which on checks share calls, and do with fewer."""
-
 _ROUNDS = 3
 
 
@@ -104,7 +101,7 @@ def references(model: Subject, prompts: Sequence[str], path: str = "invoke") -> 
 
 def several(model: Subject) -> list[str]:
     """Return the few different prompts that the checks of this model share."""
-    if model.seconds > SLOW:
+    if model.slow:
         return [*model.numbered(1), model.prompt]
     return model.numbered(4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from langchain_wrap.checks.clause import Skipped
@@ -70,7 +71,10 @@ def at_edge(model: Subject, edge: Edge) -> Trace:
     Raises:
         Skipped: There is no answer in time.
     """
-    found = model.once(edge.name, lambda: _called(model, edge))
+    if model.slow:
+        found = model.once("edges", lambda: _all_at_once(model))[edge.name]
+    else:
+        found = model.once(edge.name, lambda: _called(model, edge))
     if isinstance(found, Skipped):
         raise found
     return found
@@ -84,6 +88,13 @@ def _called(model: Subject, edge: Edge) -> Trace | Skipped:
         return model.call(edge.path, edge.prompt, seconds=seconds, edge=True)
     except Skipped as late:
         return late
+
+
+def _all_at_once(model: Subject) -> dict[str, Trace | Skipped]:
+    """Call with all of them side by side; what is wrong then is looked at again, alone."""
+    with ThreadPoolExecutor(len(EDGES)) as pool:
+        found = pool.map(lambda edge: _called(model, edge), EDGES)
+    return {edge.name: one for edge, one in zip(EDGES, found, strict=True)}
 
 
 def _unheard(model: Subject, edge: Edge, seconds: float) -> Trace:
@@ -109,6 +120,9 @@ def check_edge(model: Subject, edge: Edge, *, may_refuse: bool = True) -> str | 
     if trace.error is not None and not may_refuse:  # it may have nothing to do with the prompt
         trace = model.call(edge.path, edge.prompt, again=True, edge=True)
     wrong = _wrong(trace, edge, may_refuse=may_refuse)
+    if wrong and model.slow and edge is not LONG:
+        trace = model.call(edge.path, edge.prompt, again=True, edge=True)
+        wrong = _wrong(trace, edge, may_refuse=may_refuse)
     model.expect(
         wrong is None,
         f"{edge.path} of {edge.name} {wrong}",

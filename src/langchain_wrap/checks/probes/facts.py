@@ -54,6 +54,9 @@ def doubled(
             repeated = any(value == one * (len(value) // len(one)) != one for one in known)
             if joined or repeated:
                 found[key] = value
+        elif isinstance(value, list) and key[-1] in _TEXTS:
+            if len(value) > 1 and all(one == value[0] for one in value):
+                found[key] = value
         elif isinstance(value, int) and not isinstance(value, bool) and len(said) >= _COUNTS:
             numbers = [one for one in said if isinstance(one, int)]
             grows = all(a < b for a, b in itertools.pairwise(numbers))

@@ -79,8 +79,7 @@ def check_unknown(model: Subject) -> str:
     """Fail the clause unless all paths take an unknown parameter, or all refuse it by name."""
     model.text()
     given: dict[str, Any] = {UNKNOWN: 1}
-    few = ("invoke", "stream", "ainvoke")
-    paths = PATHS if model.affordable(6) == 6 else few
+    paths = ("invoke", "astream") if model.slow else PATHS
     refused: dict[str, BaseException | None] = {}
     for path in paths:
         if model.call(path).error is not None:

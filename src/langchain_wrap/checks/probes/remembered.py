@@ -58,7 +58,9 @@ def _calls(model: Subject, llm: BaseLLM) -> list[tuple[str, dict[str, Any]]]:
         done.append(("invoke", {**stop, **parameters}))
     elif parameters := accepted(model, llm):
         done.append(("invoke", parameters))
-    for path in _OTHERS[: model.affordable(len(_OTHERS), least=0, seconds=2) if done else None]:
+    elif model.call("invoke", llm=llm, **stop).error is None:
+        done.append(("invoke", stop))
+    for path in _OTHERS[: model.affordable(len(_OTHERS), least=0, seconds=1) if done else None]:
         for given in ({**stop, **parameters}, stop, parameters):
             if given and model.call(path, llm=llm, **given).error is None:
                 done.append((path, given))
