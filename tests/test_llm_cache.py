@@ -573,3 +573,17 @@ def test_a_cache_that_cannot_store_is_an_error_in_the_trace(path):
     with pytest.raises(OSError, match="disk is full"):
         PATHS[path](ByStream(cache=Full()), "p", {"callbacks": [recorder]})
     assert [name for name in recorder.names if name != "token"] == ["start", "error"]
+
+
+def test_asdict_tells_apart_what_the_author_names_alike():
+    class Alike(ByCall):
+        n: int
+        api_key: SecretStr = SecretStr("sk-secret")
+
+        @property
+        def _identifying_params(self):
+            return {"model_name": "so"}
+
+    one, two = Alike(n=1).asdict(), Alike(n=2).asdict()
+    assert one == {"n": 1, "model_name": "so", "_type": "Alike"}
+    assert one != two

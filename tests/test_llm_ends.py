@@ -763,3 +763,44 @@ def test_text_that_was_held_back_comes_before_the_error(path, prompt, stop, text
         asyncio.run(aread())
     assert got == recorder.tokens == texts
     assert recorder.names[-1] == "error"
+
+
+class Refusing(LLM):
+    """Refuses stops with a ValueError, as LangChain's own first examples did."""
+
+    handed: list[object] = []
+
+    def _call(self, prompt, stop=None):
+        self.handed.append(stop)
+        if stop is not None:
+            raise ValueError("stop kwargs are not permitted.")
+        return prompt
+
+
+class RefusingLists(Refusing):
+    def _batch(self, prompts, stop=None):
+        return [self._call(prompt, stop) for prompt in prompts]
+
+
+@pytest.mark.parametrize("path", DIRECT)
+@pytest.mark.parametrize("kind", [Refusing, RefusingLists])
+def test_a_model_that_refuses_stops_is_asked_without_them(kind, path):
+    recorder = Recorder()
+    llm = kind(handed=[])
+    assert PATHS[path](llm, "one two", {"callbacks": [recorder]}, stop=["two"]) == "one "
+    assert None in llm.handed
+    assert "error" not in recorder.names
+
+
+def test_no_other_error_is_taken_for_a_refusal():
+    class Wrong(LLM):
+        calls: list[str] = []
+
+        def _call(self, prompt, stop=None):
+            self.calls.append(prompt)
+            raise ValueError("the temperature is too high")
+
+    llm = Wrong(calls=[])
+    with pytest.raises(ValueError, match="temperature"):
+        llm.invoke("a", stop=["x"])
+    assert llm.calls == ["a"]

@@ -145,12 +145,15 @@ class Contract(llms.LLM):
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
         """The declared public fields as JSON values; secrets are left out."""
-        own = {
+        own = self._own_params()
+        return {**own, "stop": merge_stops(self.stop, None)} if self.stop else own
+
+    def _own_params(self) -> builtins.dict[str, Any]:
+        return {
             name: value
             for name, value in self._described_fields().items()
             if not (_is_excluded(type(self), name) or is_secret(getattr(self, name), name))
         }
-        return {**own, "stop": merge_stops(self.stop, None)} if self.stop else own
 
     # --- tokens ---
 
@@ -177,8 +180,10 @@ class Contract(llms.LLM):
     def asdict(self) -> builtins.dict[str, Any]:
         """Return the identifying parameters and the type, without secrets."""
         params = {**self._identifying_params, "_type": self._llm_type}
-        # Ours hold no secrets; the author's may.
-        return cast("builtins.dict[str, Any]", redact(params)) if self._names_itself else params
+        if not self._names_itself:
+            return params
+        # The author's may hold secrets, and leave out what tells two objects apart.
+        return cast("builtins.dict[str, Any]", redact({**self._own_params(), **params}))
 
     def to_json(self) -> Any:
         """Return the serialized form, without secrets."""

@@ -164,3 +164,26 @@ class TestModel:
     def test_timeout_is_above_0(self, timeout):
         with pytest.raises(ValueError, match="above 0"):
             Session(llm, timeout=timeout)
+
+
+def test_langsmith_is_told_nothing(monkeypatch):
+    from langsmith import utils
+    from mutants.right import Core
+
+    told = []
+
+    class Noting(Core):
+        def _call(self, prompt, stop=None, run_manager=None, **kwargs):
+            told.append(utils.tracing_is_enabled())
+            return self.text(prompt, stop)
+
+    monkeypatch.setenv("LANGSMITH_TRACING", "true")
+    utils.get_env_var.cache_clear()
+    try:
+        assert utils.tracing_is_enabled()
+        assert all(result.status == "passed" for result in Session(Noting, only="BATCH-08").run())
+    finally:
+        monkeypatch.delenv("LANGSMITH_TRACING")
+        utils.get_env_var.cache_clear()
+    assert told
+    assert not any(told)

@@ -96,9 +96,8 @@ class Tunable(Ours):
 
 
 class LeavesOutField(Ours):
-    @property
-    def _identifying_params(self):
-        return {"model_name": self.model_name}
+    def asdict(self):
+        return {"model_name": self.model_name, "_type": self._llm_type}
 
 
 class CachesItself(Tunable):

@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_core.language_models.llms import BaseLLM
 from langchain_core.runnables.config import var_child_runnable_config
+from langsmith import tracing_context
 
 from langchain_wrap.checks.clause import LEVELS, Check, Clause, Failed, Skipped
 from langchain_wrap.checks.clauses import CLAUSES
@@ -156,7 +157,15 @@ class Session:
 
 
 def _outside_of_runs(check: Check, subject: Subject) -> str | None:
-    """Check as if no runnable were running: its callbacks would hear the calls as their own."""
+    """Check as if no runnable were running: its callbacks would hear the calls as their own.
+
+    LangSmith is told nothing, even where the environment turns it on.
+    """
     context = contextvars.copy_context()
     context.run(var_child_runnable_config.set, None)
-    return context.run(check, subject)
+    return context.run(_untraced, check, subject)
+
+
+def _untraced(check: Check, subject: Subject) -> str | None:
+    with tracing_context(enabled=False):
+        return check(subject)

@@ -53,10 +53,13 @@ class Request:
     ticket: Ticket | None = None
     """The place in the queue of a batch method, where it was taken with others."""
 
+    withhold_stop: bool = False
+    """Whether the method has refused stops."""
+
     @property
     def handed_stop(self) -> tuple[str, ...]:
         """The stops that the method is told of; none, if the stop is to stay in the text."""
-        return () if self.include_stop else self.stop
+        return () if self.include_stop or self.withhold_stop else self.stop
 
 
 class Generation:
@@ -217,6 +220,10 @@ class Generation:
         final = isinstance(error, Cancelled | QueueFullError)
         if final or self._started or self._patience.is_over:
             raise error
+        if self._request.handed_stop and _refuses_stops(error):
+            self._request.withhold_stop = True  # they are enforced here all the same
+            self._begin_anew()
+            return
         wait = self._retries.next_wait(error)
         if wait is None:
             raise error
@@ -225,6 +232,9 @@ class Generation:
         if not await self._pause(wait):
             raise error
         self._retries.again()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._attempt = CancelToken()
         self.facts, self._deltas, self._held = Facts(), None, None
 
@@ -287,3 +297,11 @@ class Generation:
                 info = {**(held.generation_info or {}), **facts}
                 held = GenerationChunk(text=held.text, generation_info=info)
             self._ready.append(held)
+
+
+def _refuses_stops(error: Exception) -> bool:
+    """Whether a method says that it takes no stops, as in LangChain's own first examples.
+
+    `NotImplementedError`, which they ask for now, is meant for the caller.
+    """
+    return isinstance(error, ValueError) and "stop" in str(error).lower()

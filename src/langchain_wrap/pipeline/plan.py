@@ -71,7 +71,7 @@ class Plan:
         self._methods: Collection[str] = llm._implemented - {without}
         self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
         self._timeout = Timeout.of(llm.timeout)
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[tuple[str, tuple[str, ...]], Group] = {}
         self._chosen: dict[bool, tuple[Method, Callable[..., Any], str]] = {}
         self._invocation = {**llm._params(), "stop": stop}
         if parameters:
@@ -283,9 +283,10 @@ class Plan:
 
     def _group(self, request: Request) -> Group:
         method: Method = request.method
-        if method.name not in self._groups:
+        name = (method.name, request.handed_stop)
+        if name not in self._groups:
             key = canonical([request.handed_stop, describe(self._parameters, digest=True)])
-            self._groups[method.name] = Group(
+            self._groups[name] = Group(
                 request.label,
                 method,
                 request.function,
@@ -294,7 +295,7 @@ class Plan:
                 key,
                 request.owner,
             )
-        return self._groups[method.name]
+        return self._groups[name]
 
     def _make_cache_key(self) -> str:
         llm = self._llm

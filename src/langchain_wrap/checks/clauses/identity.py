@@ -16,6 +16,7 @@ from langchain_wrap.checks.probes.paths import code, script
 from langchain_wrap.checks.probes.sameness import (
     differences,
     duplicate,
+    identity,
     is_derived,
     lost_by_name,
     names_of,
@@ -190,30 +191,31 @@ _NAMES = ("model_name", "model", "model_id")
 
 @area.clause(
     6,
-    "`_identifying_params` tells apart objects that answer differently.",
+    "Objects that answer differently are told apart by `asdict()`, and so by the cache.",
     level="production",
     why="Two models that are configured differently share the entries of a cache: one gives the "
     "answers of the other.",
-    source="langchain_core LLM: «This is critical for caching and tracing purposes.» The key of "
-    "the cache is made of nothing else, and langchain-core's default is an empty dict",
+    source="langchain_core LLM._identifying_params: «This is critical for caching and tracing "
+    "purposes.» `asdict()` is made of it and of nothing else, the key of the cache and the "
+    "parameters in traces of that; langchain-core's default is an empty dict",
     fix="Put every field that changes the answer into `_identifying_params`, or derive from "
     "`langchain_wrap.LLM`, which does.",
 )
 def params_tell_apart(model: Subject) -> str | None:
-    base = snapshot(model)
+    base = identity(model)
     values = other_values(model.llm)
     if not values:
         raise Skipped("the model has no field with a switch, number or choice to vary")
-    alike = [n for n, v in values.items() if snapshot(model, variant(model, **{n: v[0]})) == base]
+    alike = [n for n, v in values.items() if identity(model, variant(model, **{n: v[0]})) == base]
     for name, found in differences(model, alike, values):
         if found.value is not None:
             other = as_code(name, found.value)
             model.expect(
                 False,
                 f"with {name}={other} the model says {shown(found.text)} instead of "
-                f"{shown(model.text())}, and its _identifying_params are the same",
+                f"{shown(model.text())}, and its asdict() is the same",
                 f"other = llm.model_copy(update={{{name!r}: {other}}})",
-                "if other._identifying_params == llm._identifying_params:",
+                "if other.asdict() == llm.asdict():",
                 f"    got = other.{code('invoke', [model.prompt])[4:]}",
                 f"    want = {code('invoke', [model.prompt])}",
                 "    assert got == want, (got, want)",

@@ -20,6 +20,7 @@ from langchain_wrap.checks.probes.deadline import NoAnswer
 from langchain_wrap.checks.probes.fields import declared, variant
 from langchain_wrap.checks.probes.paths import script
 from langchain_wrap.checks.subject import Subject, describe_error
+from langchain_wrap.pipeline.core import legacy_dict
 from langchain_wrap.wrapping import FunctionLLM
 
 _NAMES = ("model", "model_name", "model_id", "model_path")
@@ -42,9 +43,25 @@ def params_of(model: Subject, llm: BaseLLM | None = None) -> dict[str, Any]:
 
 def snapshot(model: Subject, llm: BaseLLM | None = None) -> dict[str, str]:
     """Return the `_identifying_params` of the model, or of a copy, as they are now, as texts."""
+    return _texts(params_of(model, llm))
+
+
+def identity(model: Subject, llm: BaseLLM | None = None) -> dict[str, str]:
+    """Return the `asdict()` of the model, or of a copy, as texts.
+
+    Raises:
+        Skipped: It cannot be had.
+    """
+    try:
+        return _texts(model.run(lambda: legacy_dict(llm or model.llm)))
+    except Exception:
+        raise Skipped("asdict() does not work; see IDENTITY-01 and IDENTITY-02") from None
+
+
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
     return {
         str(name): json.dumps(value, sort_keys=True, default=repr, skipkeys=True)
-        for name, value in params_of(model, llm).items()
+        for name, value in params.items()
     }
 
 
