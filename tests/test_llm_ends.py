@@ -18,6 +18,7 @@ from langchain_core.outputs import GenerationChunk
 from langchain_core.prompts import PromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
+from pydantic import Field
 from scripted import (
     KINDS,
     LONG,
@@ -768,7 +769,7 @@ def test_text_that_was_held_back_comes_before_the_error(path, prompt, stop, text
 class Refusing(LLM):
     """Refuses stops with a ValueError, as LangChain's own first examples did."""
 
-    handed: list[object] = []
+    handed: list[object] = Field(default_factory=list)
 
     def _call(self, prompt, stop=None):
         self.handed.append(stop)
@@ -794,7 +795,7 @@ def test_a_model_that_refuses_stops_is_asked_without_them(kind, path):
 
 def test_no_other_error_is_taken_for_a_refusal():
     class Wrong(LLM):
-        calls: list[str] = []
+        calls: list[str] = Field(default_factory=list)
 
         def _call(self, prompt, stop=None):
             self.calls.append(prompt)

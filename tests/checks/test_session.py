@@ -170,6 +170,9 @@ def test_langsmith_is_told_nothing(monkeypatch):
     from langsmith import utils
     from mutants.right import Core
 
+    from langchain_wrap.checks.clauses import CLAUSES
+
+    monkeypatch.setattr("langchain_wrap.checks.session.CLAUSES", CLAUSES)
     told = []
 
     class Noting(Core):
