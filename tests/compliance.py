@@ -88,8 +88,8 @@ def lists(name: str, report: Report) -> list[str]:
     lines = [f"### {name}", ""]
     for result in report:
         if result.status == "failed":
-            said = f"{text(result.message)}{shown_by(name, result.id)}"
-            lines.append(f"- **{result.id}** ({result.level}) {result.title}. {said}")
+            said = f"{result.title.rstrip('.')}: {text(result.message).rstrip('.')}."
+            lines.append(f"- **{result.id}** ({result.level}) {said}{shown_by(name, result.id)}")
     lines += [f"- {r.id} skipped: {text(r.message)}" for r in report if r.status == "skipped"]
     return [*lines, ""] if len(lines) > 2 else []
 

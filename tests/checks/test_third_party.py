@@ -334,6 +334,7 @@ def test_models_that_answer_differently_have_equal_identifying_params(make):
     one, other = (make().model_copy(update={field: value}) for value in (1, 3))
     assert one.invoke("hello") != other.invoke("hello")
     assert one._identifying_params == other._identifying_params
+    assert one.asdict() == other.asdict()
 
 
 @shows(SeedOnCore="IDENTITY-12", OllamaLLM="IDENTITY-12")

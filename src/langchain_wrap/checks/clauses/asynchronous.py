@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from typing import Any
 
@@ -246,7 +247,12 @@ def _two_loops(llm: BaseLLM, asks: list[Ask]) -> list[Got]:
         except BaseException as error:
             found.append(Got(asks[0], error=error))
 
-    threads = [threading.Thread(target=run, name="loop", daemon=True) for _ in range(2)]
+    threads = [
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(run,), name="loop", daemon=True
+        )
+        for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

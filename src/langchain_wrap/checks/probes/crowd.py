@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ def in_threads(llm: BaseLLM, asks: Sequence[Ask]) -> list[Got]:
             found[index] = Got(ask, error=error)
 
     callers = [
-        threading.Thread(target=caller, args=pair, name="caller", daemon=True)
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(caller, *pair), name="caller", daemon=True
+        )
         for pair in enumerate(asks)
     ]
     for thread in callers:
