@@ -18,20 +18,20 @@ SAID = ["one two three, four five."]
 
 
 class SeedMethods:
-    """What LangChain's page "How to create a custom LLM class" writes."""
+    """What LangChain's page on custom LLM classes has an author write, told in our words."""
 
     n: int
 
     def _call(self, prompt, stop=None, run_manager=None, **kwargs) -> str:
         if stop is not None:
-            raise ValueError("stop kwargs are not permitted.")
+            raise ValueError("this model takes no stop sequences")
         return prompt[: self.n]
 
     def _stream(self, prompt, stop=None, run_manager=None, **kwargs) -> Iterator[GenerationChunk]:
-        for char in prompt[: self.n]:
-            chunk = GenerationChunk(text=char)
-            if run_manager:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+        for character in prompt[: self.n]:
+            chunk = GenerationChunk(text=character)
+            if run_manager is not None:
+                run_manager.on_llm_new_token(character, chunk=chunk)
             yield chunk
 
     @property
@@ -44,17 +44,17 @@ class SeedMethods:
 
 
 class SeedOnCore(SeedMethods, llms.LLM):
-    """A custom chat model that echoes the first `n` characters of the input."""
+    """Gives back the beginning of the prompt."""
 
     n: int
-    """The number of characters from the last message of the prompt to be echoed."""
+    """How many characters."""
 
 
 class SeedOnOurs(SeedMethods, langchain_wrap.LLM):
-    """A custom chat model that echoes the first `n` characters of the input."""
+    """Gives back the beginning of the prompt."""
 
     n: int
-    """The number of characters from the last message of the prompt to be echoed."""
+    """How many characters."""
 
 
 @contextmanager

@@ -774,7 +774,7 @@ class Refusing(LLM):
     def _call(self, prompt, stop=None):
         self.handed.append(stop)
         if stop is not None:
-            raise ValueError("stop kwargs are not permitted.")
+            raise ValueError("this model takes no stop sequences")
         return prompt
 
 

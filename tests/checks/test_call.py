@@ -166,14 +166,14 @@ def test_what_no_call_accepts_is_not_remembered():
     class Strict(Core):
         def _call(self, prompt, stop=None, run_manager=None):
             if stop is not None:
-                raise ValueError("stop is not permitted")
+                raise ValueError("this model takes no stop")
             return prompt[::-1]
 
         _stream = Core._stream
 
         def text(self, prompt, stop):
             if stop is not None:
-                raise ValueError("stop is not permitted")
+                raise ValueError("this model takes no stop")
             return prompt[::-1]
 
     class Refusing(Strict):

@@ -113,7 +113,7 @@ class Refuses(Core):
 class RefusesByName(Refuses):
     @property
     def refusal(self):
-        return ValueError("`Stop` kwargs are not permitted.")
+        return ValueError("`Stop` is not for this model.")
 
 
 @pytest.mark.parametrize("model", [Refuses, RefusesByName])
@@ -132,7 +132,7 @@ def test_an_empty_list_may_be_refused_too():
     class RefusesAnyList(Core):
         def text(self, prompt, stop):
             if stop is not None:
-                raise ValueError("stop kwargs are not permitted.")
+                raise ValueError("this model takes no stop sequences")
             return answer(prompt)
 
     found = status(check(RefusesAnyList))

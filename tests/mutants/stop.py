@@ -197,7 +197,7 @@ class Remembers(Core):
 
 def refused(stop):
     if stop is not None:
-        raise ValueError("stop kwargs are not permitted.")
+        raise ValueError("this model takes no stop sequences")
 
 
 class RefusesInCallOnly(Core):
