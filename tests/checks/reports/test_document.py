@@ -6,7 +6,7 @@ from pathlib import Path
 from langchain_wrap.checks.clauses import AREAS, CLAUSES
 from langchain_wrap.checks.reports.document import render
 
-PAGE = Path(__file__).parents[2] / "docs" / "contract.md"
+PAGE = Path(__file__).parents[3] / "docs" / "contract.md"
 
 
 def test_the_page_is_up_to_date():
