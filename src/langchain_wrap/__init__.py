@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_wrap._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_wrap.errors import MissingExtraError, QueueFullError
+    from langchain_wrap.errors import CommandError, MissingExtraError, QueueFullError
     from langchain_wrap.llm import LLM
     from langchain_wrap.pipeline.cancel import CancelToken
     from langchain_wrap.pipeline.timeout import Timeout
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "CancelToken",
+    "CommandError",
     "MissingExtraError",
     "QueueFullError",
     "Timeout",
@@ -27,6 +28,7 @@ __all__ = [
 _HOMES = {
     "LLM": "llm",
     "CancelToken": "pipeline.cancel",
+    "CommandError": "errors",
     "MissingExtraError": "errors",
     "QueueFullError": "errors",
     "Timeout": "pipeline.timeout",

@@ -81,7 +81,9 @@ class Spy:
     def wrap(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function to stand in the place of a method."""
         if name in _STREAMS:
-            wrapped = self._astream(name, original) if name in _ASYNC else self._stream(name, original)
+            wrapped = (
+                self._astream(name, original) if name in _ASYNC else self._stream(name, original)
+            )
         else:
             wrapped = self._acall(name, original) if name in _ASYNC else self._call(name, original)
         return functools.wraps(original)(wrapped)

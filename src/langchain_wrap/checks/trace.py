@@ -85,7 +85,9 @@ class Trace:
         """Note what happens now."""
         now = time.perf_counter() - self._began
         with self._lock:
-            self.marks.append(Mark(now, kind, text if isinstance(text, str) else repr(text), **more))
+            self.marks.append(
+                Mark(now, kind, text if isinstance(text, str) else repr(text), **more)
+            )
 
 
 class Recorder(BaseCallbackHandler):
