@@ -11,11 +11,23 @@ if TYPE_CHECKING:
     from langchain_wrap.models.command import Command
     from langchain_wrap.models.http_endpoint import HTTPEndpoint
     from langchain_wrap.models.llama_cpp import LlamaCpp
+    from langchain_wrap.models.transformers import Transformers
 
-__all__ = ["Command", "HTTPEndpoint", "LlamaCpp"]
+__all__ = ["Command", "HTTPEndpoint", "LlamaCpp", "Transformers"]
 
-_HOMES = {"Command": "command", "HTTPEndpoint": "http_endpoint", "LlamaCpp": "llama_cpp"}
-_EXTRAS = {"httpx": "http", "httpx_sse": "http", "jmespath": "http"}
+_HOMES = {
+    "Command": "command",
+    "HTTPEndpoint": "http_endpoint",
+    "LlamaCpp": "llama_cpp",
+    "Transformers": "transformers",
+}
+_EXTRAS = {
+    "httpx": "http",
+    "httpx_sse": "http",
+    "jmespath": "http",
+    "torch": "transformers",
+    "transformers": "transformers",
+}
 
 
 def __getattr__(name: str) -> Any:
