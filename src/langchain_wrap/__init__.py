@@ -10,6 +10,7 @@ from langchain_wrap._version import __version__
 if TYPE_CHECKING:
     from langchain_wrap.errors import CommandError, MissingExtraError, QueueFullError
     from langchain_wrap.llm import LLM
+    from langchain_wrap.loading import init_llm
     from langchain_wrap.pipeline.cancel import CancelToken
     from langchain_wrap.pipeline.timeout import Timeout
     from langchain_wrap.wrapping import wrap
@@ -22,6 +23,7 @@ __all__ = [
     "QueueFullError",
     "Timeout",
     "__version__",
+    "init_llm",
     "wrap",
 ]
 
@@ -32,6 +34,7 @@ _HOMES = {
     "MissingExtraError": "errors",
     "QueueFullError": "errors",
     "Timeout": "pipeline.timeout",
+    "init_llm": "loading",
     "wrap": "wrapping",
 }
 

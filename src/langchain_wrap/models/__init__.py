@@ -23,7 +23,6 @@ _HOMES = {
 }
 _EXTRAS = {
     "httpx": "http",
-    "httpx_sse": "http",
     "jmespath": "http",
     "torch": "transformers",
     "transformers": "transformers",

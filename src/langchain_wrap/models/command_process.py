@@ -5,17 +5,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import IO
 
 _WINDOWS = sys.platform == "win32"
-_PROMPT_END = 0.05
-"""Seconds that the one who ends a program waits for it; then a thread goes on waiting."""
+_CHUNK = 65536
+_MOMENT = 0.05
+"""Seconds that who closes a program waits for its end; then a thread goes on waiting."""
+_LOOK = 0.2
+"""Seconds of silence after which a reader looks whether the program is still there."""
+_PIPE = 4096
+"""Bytes that fit into an empty pipe everywhere."""
 _TAIL = 4096
 """Bytes of stderr that are kept."""
 
@@ -32,16 +38,20 @@ class Program:
         grace: Seconds that it has to end after it was asked to.
 
     Raises:
-        FileNotFoundError, PermissionError: It cannot be started.
+        OSError: It cannot be started.
     """
 
     def __init__(
         self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: str | None, grace: float
     ) -> None:
         self._grace = grace
-        self._ending = threading.Lock()
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
         self._asked = False
-        self._stderr: deque[bytes] = deque()
+        self._swept = False
+        self._stdin_lock = threading.Lock()
+        self._let_go = False
+        self._tail = b""
         self._process = subprocess.Popen(  # noqa: S603  (arguments are a list: no shell)
             list(arguments),
             stdin=subprocess.PIPE,
@@ -51,86 +61,144 @@ class Program:
             env={**os.environ, **env},
             cwd=cwd,
             start_new_session=not _WINDOWS,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if _WINDOWS else 0,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-        _running.add(self)
         self._watch = threading.Thread(target=self._read_stderr, name="command-stderr", daemon=True)
-        self._watch.start()
+        try:
+            self._watch.start()
+        except BaseException:
+            with self._process:
+                self._process.kill()
+            raise
+        _running.add(self)
 
     @property
     def alive(self) -> bool:
         """Whether it runs."""
         return self._process.poll() is None
 
-    def write(self, data: bytes) -> None:
-        """Write to its stdin, as far as it reads."""
-        stdin = self._process.stdin
-        with contextlib.suppress(BrokenPipeError, ValueError, OSError):
-            while data and stdin is not None:
-                data = data[stdin.write(data) or 0 :]
-
-    def feed(self, data: bytes) -> None:
-        """Write all of its stdin from a thread beside, and close it."""
-
-        def work() -> None:
-            self.write(data)
-            self.close_stdin()
-
-        if data:
-            threading.Thread(target=work, name="command-stdin", daemon=True).start()
-        else:
-            self.close_stdin()
-
-    def close_stdin(self) -> None:
-        """Say that nothing more will come."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-
-    def output(self) -> Iterator[bytes]:
-        """Yield what it writes to stdout, as it comes, until it closes it."""
-        stdout = self._process.stdout
-        while stdout is not None and (data := stdout.read(65536)):
-            yield data
-
-    def wait(self) -> int:
-        """Return its exit code, once it has ended; negative: the signal that ended it."""
-        code = self._process.wait()
-        self._watch.join(1.0)
-        self._close()
-        return code
-
     @property
     def stderr(self) -> str:
         """The tail of what it has written to stderr."""
-        return b"".join(self._stderr)[-_TAIL:].decode("utf-8", "replace").strip()
+        return self._tail[-_TAIL:].decode("utf-8", "replace").strip()
+
+    # --- writing ---
+
+    def send(self, data: bytes, *, last: bool = False) -> None:
+        """Write to its stdin, as far as it reads; `last`: and close it.
+
+        What may not fit into the pipe is written by a thread beside, so that its answer is read
+        meanwhile.
+        """
+        if len(data) > _PIPE:
+            arguments = (data, last)
+            threading.Thread(
+                target=self._write, args=arguments, name="command-stdin", daemon=True
+            ).start()
+        else:
+            self._write(data, last)
+
+    def _write(self, data: bytes, last: bool) -> None:
+        stdin, rest = _pipe(self._process.stdin), memoryview(data)
+        with self._stdin_lock, contextlib.suppress(OSError, ValueError):  # it has closed it, or we
+            while rest:
+                rest = rest[stdin.write(rest) :]
+        if last or self._let_go:
+            self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        # A thread that is writing does it itself: a descriptor must not be closed under it, as its
+        # number may be another file's at once.
+        self._let_go = True
+        if self._stdin_lock.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                _pipe(self._process.stdin).close()
+            self._stdin_lock.release()
+
+    # --- reading ---
+
+    def output(self) -> Iterator[bytes]:
+        """Yield what it writes to stdout, as it comes, until it closes it or has ended."""
+        return self._read(_pipe(self._process.stdout))
+
+    @property
+    def has_output(self) -> bool:
+        """Whether something can be read from stdout at once; never known on Windows."""
+        return not _WINDOWS and _ready(_pipe(self._process.stdout), 0)
+
+    def _read(self, pipe: IO[bytes]) -> Iterator[bytes]:
+        while True:
+            if not _ready(pipe, _LOOK):
+                if self.alive:
+                    continue
+                if not _ready(pipe, 0):  # and what it has left running may hold it open for ever
+                    return
+            data = pipe.read(_CHUNK)
+            if not data:
+                return
+            yield data
+
+    def _read_stderr(self) -> None:
+        stderr = _pipe(self._process.stderr)
+        for data in self._read(stderr):
+            self._tail = (self._tail + data)[-_TAIL:]
+        stderr.close()
+
+    # --- ending ---
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Return its exit code once it has ended; negative: the signal that ended it.
+
+        None where it still runs after `seconds`.
+        """
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self._sweep()
+        self._watch.join(1.0)
+        return code
 
     def end(self) -> None:
-        """End it and all that it has started: asked first, forced after the grace; reaped."""
-        with self._ending:
-            if self._asked:
+        """Ask it and all that it has started to end, and see to it from a thread; never blocks."""
+        with self._lock:
+            if self._asked or self._swept:
                 return
             self._asked = True
         self._signal(force=False)
-        if not self._ended_in(_PROMPT_END):
-            threading.Thread(target=self._force, name="command-end", daemon=True).start()
+        try:
+            threading.Thread(target=self._see_off, name="command-end", daemon=True).start()
+        except RuntimeError:  # an interpreter that exits starts no threads
+            self._force()
+
+    def close(self) -> None:
+        """End it, and let go of what it was read by; called by who reads it."""
+        if self.alive:
+            self.end()
+        self.wait(_MOMENT)
+        self._close_stdin()
+        _pipe(self._process.stdout).close()
+
+    def _see_off(self) -> None:
+        if self.wait(self._grace) is None:
+            self._force()
 
     def _force(self) -> None:
-        if not self._ended_in(self._grace):
-            self._signal(force=True)
-            self._process.wait()
-            self._close()
+        self._signal(force=True)
+        self.wait()
 
-    def _ended_in(self, seconds: float) -> bool:
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        self._signal(force=True)  # what it has started and left behind
-        self._close()
-        return True
+    def _sweep(self) -> None:
+        """End what the program has left running: at once, while its group's number is its own."""
+        with self._lock:
+            if self._swept:
+                return
+            self._swept = True
+        _running.discard(self)
+        self._signal(force=True)
 
     def _signal(self, *, force: bool) -> None:
+        if os.getpid() != self._owner:  # a forked child has a copy of this object, no program
+            return
         if _WINDOWS:
             if self.alive:
                 arguments = ["taskkill", "/T", "/F", "/PID", str(self._process.pid)]
@@ -139,30 +207,37 @@ class Program:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL if force else signal.SIGTERM)
 
-    def _read_stderr(self) -> None:
-        stderr, size = self._process.stderr, 0
-        with contextlib.suppress(ValueError, OSError):
-            while stderr is not None and (data := stderr.read(65536)):
-                self._stderr.append(data)
-                size += len(data)
-                while size - len(self._stderr[0]) > _TAIL:
-                    size -= len(self._stderr.popleft())
-            if stderr is not None:
-                stderr.close()
 
-    def close(self) -> None:
-        """End it, and let go of what it was read by; called by who reads it."""
-        self.end()
-        self._close()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+def ending(code: int | None) -> str:
+    """Return in words how a program has ended."""
+    if code is None:
+        return "closed its output"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"was ended by signal {-code}"
 
-    def _close(self) -> None:
-        _running.discard(self)
-        self.close_stdin()
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise ValueError("the program was started without this pipe")
+    return pipe
+
+
+def _ready(pipe: IO[bytes], seconds: float) -> bool:
+    """Whether a read would not block; Windows cannot tell, and its pipes are just read."""
+    if _WINDOWS:
+        return True
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
 
 
 @atexit.register
 def _end_all() -> None:
-    for program in list(_running):
+    programs = list(_running)
+    for program in programs:
         program._signal(force=True)
+    for program in programs:
+        program.wait(1.0)

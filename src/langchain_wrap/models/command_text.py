@@ -8,16 +8,16 @@ class Completion:
 
     Args:
         after: What comes up to and including this text is dropped. None: nothing is.
-        echo: Dropped if the text begins with it, white space before it included.
+        echo: Dropped if the text begins with it; white space before either does not count.
         until: This text ends the completion. None: the end of the output does.
     """
 
     def __init__(self, *, after: str | None = None, echo: str = "", until: str | None = None):
         self._after = after
-        self._echo = echo
+        self._echo = echo.lstrip()
         self._until = until
         self._held = ""
-        self._begun = not echo
+        self._begun = not self._echo
         self.ended = False
         """Whether the end marker has come."""
 

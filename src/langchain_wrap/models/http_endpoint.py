@@ -2,95 +2,41 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import Any, Literal, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, Self
 
 import httpx
-import jmespath
-from jmespath.exceptions import JMESPathError
-from langchain_core.exceptions import ModelAPIError, ModelAuthenticationError, ModelError
+from langchain_core.exceptions import ModelError
 from langchain_core.outputs import Generation, GenerationChunk
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, Field, model_validator
 
 from langchain_wrap import LLM
 from langchain_wrap.errors import did_you_mean
-from langchain_wrap.models import (
-    http_client,
-    http_errors,
-    http_events,
-    http_presets,
-    template,
+from langchain_wrap.models import http_body, http_events, http_presets, template
+from langchain_wrap.models.http_connection import Connection
+from langchain_wrap.models.http_errors import Peer
+from langchain_wrap.models.http_exchange import Outgoing, encoded, exchange, fetch
+from langchain_wrap.models.http_format import (
+    Path,
+    StreamFormat,
+    Tokenizer,
+    Url,
+    find,
+    found_facts,
 )
+from langchain_wrap.models.http_relay import completed, relayed
 
-Path = str
-"""A JMESPath expression (https://jmespath.org) that finds a value in an answer."""
-
-_OURS = frozenset({"prompt", "prompts", "stop", "model"})
+_OURS = frozenset({"prompt", "prompts", "stop"})
 
 
-class StreamFormat(BaseModel):
-    """How an endpoint streams."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal["sse", "ndjson", "raw"] = "sse"
-    """Server-sent events, a JSON value a line, or the text itself."""
-
-    text: Path = "text"
-    """Where an event has its piece of text; an event without it has none. Not used by `raw`."""
-
-    done: str | None = None
-    """The data of the event that ends the stream, such as `[DONE]`. A stream may also just end."""
-
-    finish_reason: Path | None = None
-    """Where an event has the finish reason."""
-
-    usage: Path | None = None
-    """Where an event has the counts of tokens."""
-
-    error: Path = "error"
-    """Where an event has an error; what is found there ends the stream as an error."""
-
-    url: str | None = None
-    """The URL that streams, if it is another one."""
-
-    body: Any = None
-    """What is added to the body of the request, such as `{"stream": True}`."""
-
-
-class Tokenizer(BaseModel):
-    """Where an endpoint counts tokens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: str
-    """The URL, such as `http://host/tokenize`."""
-
-    body: Any
-    """The body, a template in which `{text}` stands for the text."""
-
-    ids: Path = "tokens"
-    """Where the answer has the list of token ids."""
-
-
-class HTTPEndpoint(LLM):
+class HTTPEndpoint(Connection, LLM):
     """A model behind an HTTP API, declared: `pip install 'langchain-wrap[http]'`.
 
     The body of a request is a template: JSON values in which `{prompt}`, `{stop}`, `{model}` and
     the names of any parameters stand for values. The answer is read by JMESPath expressions. For
     OpenAI-compatible servers, Ollama, llama-server and TGI see `HTTPEndpoint.openai`, `.ollama`,
-    `.llama_server` and `.tgi`.
+    `.llama_server` and `.tgi`. Expressions: https://jmespath.org.
 
     Requests run side by side, up to `concurrency`. A call that is cancelled or left closes its
     response at once, and so the server can stop. Redirects are not followed: they could carry a
@@ -109,24 +55,27 @@ class HTTPEndpoint(LLM):
         ```
 
     Raises:
-        ModelError: One of langchain-core's, by the status code of an answer, with the server's
-            own words; `retry_after` is what the server asked for. Where a stream breaks off, the
-            error's `partial_text` is the text until then.
-        MissingExtraError: httpx, httpx-sse or jmespath is not installed.
+        ModelError: One of langchain-core's, by the status code of an answer (`status_code`), with
+            the server's own words; `retry_after` is what the server asked for. Where a stream
+            breaks off, the error's `partial_text` is the text until then.
+        TypeError: A call has a parameter that is neither in the template nor declared.
+        ValueError: A prompt or parameter cannot be written as JSON.
+        MissingExtraError: httpx or jmespath is not installed.
     """
 
-    url: str
+    url: Url
     """The URL of a whole answer, and of a stream unless `stream` has its own."""
 
     body: Any = {"prompt": "{prompt}"}  # noqa: RUF012  (pydantic copies defaults)
     """The request's body: a template of JSON values.
 
     A string that is one name alone, such as `"{temperature}"`, becomes the value itself; an entry
-    whose name has no value in a call is left out. Other braces stay as they are; `{{name}}` stands for `{name}`.
+    whose name has no value in a call is left out. Other braces stay as they are; `{{name}}` stands
+    for `{name}`.
     """
 
-    text: Path = "text"
-    """Where a whole answer has its text."""
+    text: Path | None = "text"
+    """Where a whole answer has its text. None: the endpoint only streams."""
 
     texts: Path | None = None
     """Where the answer to a list of prompts (`{prompts}`, or `{prompt}` as a list) has its texts.
@@ -137,8 +86,11 @@ class HTTPEndpoint(LLM):
     finish_reason: Path | None = None
     """Where a whole answer has the finish reason."""
 
+    finish_reasons: Path | None = None
+    """Where the answer to a list of prompts has their finish reasons, one for each."""
+
     usage: Path | None = None
-    """Where a whole answer has the counts of tokens."""
+    """Where a whole answer has the counts of tokens: `prompt_tokens` and `completion_tokens`."""
 
     error: Path = "error"
     """Where an answer with a good status code has an error all the same."""
@@ -149,10 +101,10 @@ class HTTPEndpoint(LLM):
     """How the endpoint streams; given as `stream=`, a `StreamFormat` or its fields. None: not."""
 
     tokenizer: Tokenizer | None = None
-    """Where the server counts tokens, for `get_num_tokens`."""
+    """Where the server counts tokens, for `get_num_tokens`; a `Tokenizer` or its fields."""
 
     model: str | None = None
-    """The name of the model: `{model}` in templates, and in traces."""
+    """The name of the model: `{model}` in templates, and in traces. A call may name another."""
 
     params: dict[str, Any] = Field(default_factory=dict)
     """Values of the template's parameters for all calls; those of a call count before them."""
@@ -162,36 +114,6 @@ class HTTPEndpoint(LLM):
 
     They are put into the body as they are.
     """
-
-    headers: dict[str, str] = Field(default_factory=dict)
-    """Headers of every request. What is in them is held for secret."""
-
-    api_key: SecretStr | None = None
-    """The key. Where it is None and `api_key_env` is given, the key is read from there."""
-
-    api_key_env: str | None = None
-    """The environment variable that holds the key, read at each call."""
-
-    auth: str = "bearer"
-    """How the key is sent: `bearer` (`Authorization: Bearer …`), or the name of a header."""
-
-    connect_timeout: float | None = Field(default=10.0, gt=0)
-    """Seconds for a connection to be made."""
-
-    read_timeout: float | None = Field(default=600.0, gt=0)
-    """Seconds of silence after which a request is given up; `timeout` bounds the call itself."""
-
-    verify: bool | str = True
-    """Whether certificates are checked; or the file of the CA to check them with."""
-
-    proxy: str | None = None
-    """The URL of a proxy. None: as the environment says (`HTTPS_PROXY`, …)."""
-
-    trust_env: bool = True
-    """Whether the environment's proxies and `.netrc` are used."""
-
-    max_answer_bytes: int = Field(default=64 * 2**20, ge=1)
-    """How large an answer, or one event of a stream, may be after decompression."""
 
     def __init__(self, url: str, **fields: Any) -> None:
         super().__init__(**{"url": url, **fields})
@@ -203,7 +125,8 @@ class HTTPEndpoint(LLM):
         vLLM, llama-server, SGLang, LM Studio and others; `base_url` ends in `/v1` with most.
         https://platform.openai.com/docs/api-reference/completions
         """
-        return cls(**{**http_presets.openai(base_url), "model": model, **fields})
+        preset = http_presets.openai(base_url)
+        return cls(**http_presets.combined(preset, {"model": model, **fields}))
 
     @classmethod
     def ollama(cls, base_url: str, model: str, **fields: Any) -> Self:
@@ -211,7 +134,8 @@ class HTTPEndpoint(LLM):
 
         https://github.com/ollama/ollama/blob/main/docs/api.md
         """
-        return cls(**{**http_presets.ollama(base_url), "model": model, **fields})
+        preset = http_presets.ollama(base_url)
+        return cls(**http_presets.combined(preset, {"model": model, **fields}))
 
     @classmethod
     def llama_server(cls, base_url: str, **fields: Any) -> Self:
@@ -219,7 +143,7 @@ class HTTPEndpoint(LLM):
 
         https://github.com/ggml-org/llama.cpp/tree/master/tools/server
         """
-        return cls(**{**http_presets.llama_server(base_url), **fields})
+        return cls(**http_presets.combined(http_presets.llama_server(base_url), fields))
 
     @classmethod
     def tgi(cls, base_url: str, **fields: Any) -> Self:
@@ -227,7 +151,7 @@ class HTTPEndpoint(LLM):
 
         https://huggingface.co/docs/text-generation-inference
         """
-        return cls(**{**http_presets.tgi(base_url), **fields})
+        return cls(**http_presets.combined(http_presets.tgi(base_url), fields))
 
     # --- calls ---
 
@@ -236,119 +160,146 @@ class HTTPEndpoint(LLM):
         return "http-endpoint"
 
     @property
+    def _takes_only_lists(self) -> bool:
+        return self.texts is not None and "prompt" not in template.names(self.body)
+
+    @property
     def _implemented(self) -> frozenset[str]:
-        streamed = {"_astream"} if self.stream_format is not None else set()
-        listed = {"_abatch"} if self.texts and self.max_batch_size else set()
-        return frozenset({"_acall", *streamed, *listed})
+        found = set()
+        if self.stream_format is not None:
+            found.add("_astream")
+        if self.texts is not None and (self.max_batch_size or self._takes_only_lists):
+            found.add("_abatch")
+        if self.text is not None and not self._takes_only_lists:
+            found.add("_acall")
+        return frozenset(found)
 
     async def _acall(  # type: ignore[override]
         self, prompt: str, stop: list[str] | None = None, **params: Any
     ) -> Generation:
-        answer = await self._answer(self._request(self.body, params, prompt=prompt, stop=stop))
-        found = _search(self.text, answer)
+        values = _values(prompt, [prompt], stop)
+        answer, peer = await self._answer(self._filled(self.body, params, values))
+        found = find(self.text, answer)
         if not isinstance(found, str):
-            shown = http_errors.shown_url(self.url)
-            raise http_errors.unexpected(f"without a text at {self.text!r}", shown, answer)
-        return Generation(text=found, generation_info=self._facts(self, answer))
+            raise peer.unexpected(f"no text at {self.text!r}", answer)
+        facts = self._facts(found_facts(self.finish_reason, self.usage, answer), params)
+        return Generation(text=found, generation_info=facts)
 
     async def _abatch(
         self, prompts: list[str], stop: list[str] | None = None, **params: Any
-    ) -> list[str]:
-        values = {"prompt": prompts, "prompts": prompts}
-        answer = await self._answer(self._request(self.body, params, stop=stop, **values))
-        found = _search(self.texts or "", answer)
+    ) -> list[Any]:
+        if len(prompts) == 1 and "_acall" in self._implemented:
+            return [await self._acall(prompts[0], stop, **params)]  # which tells the usage too
+        values = _values(prompts, prompts, stop)
+        answer, peer = await self._answer(self._filled(self.body, params, values))
+        found = find(self.texts, answer)
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-            shown = http_errors.shown_url(self.url)
-            raise http_errors.unexpected(f"without texts at {self.texts!r}", shown, answer)
-        return found
+            raise peer.unexpected(f"no texts at {self.texts!r}", answer)
+        reasons = find(self.finish_reasons, answer)
+        if not isinstance(reasons, list) or len(reasons) != len(found):
+            reasons = [None] * len(found)
+        facts = [{"finish_reason": reason} if reason else {} for reason in reasons]
+        return [
+            Generation(text=text, generation_info=self._facts(known, params))
+            for text, known in zip(found, facts, strict=True)
+        ]
 
-    async def _astream(  # type: ignore[override]
+    def _astream(  # type: ignore[override]
         self, prompt: str, stop: list[str] | None = None, **params: Any
     ) -> AsyncIterator[GenerationChunk]:
+        return relayed(self._read_stream(prompt, stop, params))
+
+    async def _read_stream(
+        self, prompt: str, stop: list[str] | None, params: dict[str, Any]
+    ) -> AsyncGenerator[GenerationChunk, None]:
         form = self.stream_format or StreamFormat()
-        url = form.url or self.url
-        body = self._request(_joined(self.body, form.body), params, prompt=prompt, stop=stop)
+        values = _values(prompt, [prompt], stop)
+        body = self._filled(self._streaming_body, params, values)
         partial: list[str] = []
+        begun = False
         try:
-            async with self._response(url, body) as response:
-                async for chunk in self._chunks(form, response):
-                    partial.append(chunk.text)
-                    yield chunk
+            # Compression would only hold back what the server has to say.
+            async with exchange(self._outgoing(form.url or self.url, body), "identity") as answer:
+                begun = True
+                decoder = self._decoder(form, answer.response)
+                async with aclosing(answer.events(decoder)) as events:  # type: ignore[type-var]
+                    async for event in events:
+                        if form.done is not None and event.data.strip() == form.done:
+                            await answer.read_rest()
+                            return
+                        chunk = self._chunk(form, event, params, answer.peer)
+                        if chunk is not None:
+                            partial.append(chunk.text)
+                            yield chunk
         except ModelError as error:
             text = "".join(partial)
             error.partial_text = text  # type: ignore[attr-defined]
-            if text:
-                error.args = (f"{error} (after {len(text)} characters)",)
+            if begun:
+                error.args = (f"{error} (after {len(text)} characters of text)",)
             raise
 
-    async def _chunks(
-        self, form: StreamFormat, response: httpx.Response
-    ) -> AsyncIterator[GenerationChunk]:
-        url = http_errors.shown_url(str(response.url))
+    def _chunk(
+        self, form: StreamFormat, event: http_events.Event, params: Mapping[str, Any], peer: Peer
+    ) -> GenerationChunk | None:
+        """Return what an event tells; None where that is nothing."""
         if form.format == "raw":
-            async for text in http_events.text(response, self.max_answer_bytes):
-                yield GenerationChunk(text=text)
-            return
-        read = http_events.sse if form.format == "sse" else http_events.lines
-        async for data in read(response, self.max_answer_bytes):
-            if data == form.done:
-                return
-            try:
-                event = http_events.parsed(data)
-            except ValueError:
-                raise http_errors.unexpected("with an event that is no JSON", url, data) from None
-            failure = _search(form.error, event)
-            if failure:
-                raise http_errors.in_stream(failure, url)
-            text = _search(form.text, event)
-            if text is not None and not isinstance(text, str):
-                raise http_errors.unexpected(f"with no text at {form.text!r}", url, event)
-            info = self._facts(form, event)
-            if text or info:
-                yield GenerationChunk(text=text or "", generation_info=info)
-
-    async def _answer(self, body: Any) -> Any:
-        url = http_errors.shown_url(self.url)
-        async with self._response(self.url, body) as response:
-            data = await http_events.whole(response, self.max_answer_bytes)
+            return GenerationChunk(text=event.data) if event.data else None
+        failed = event.name == "error"
+        if not (failed or event.data.strip()):
+            return None
         try:
-            answer = http_events.parsed(data.decode("utf-8", "replace"))
+            value = http_events.parsed(event.data)
         except ValueError:
-            shown = data.decode("utf-8", "replace")
-            raise http_errors.unexpected("with what is no JSON", url, shown) from None
-        failure = _search(self.error, answer)
-        if failure:
-            raise http_errors.in_stream(failure, url)
-        return answer
+            if failed:
+                raise peer.reported(event.data) from None
+            raise peer.unexpected("an event that is no JSON", event.data) from None
+        failure = find(form.error, value)
+        if failure or failed:
+            raise peer.reported(failure or value)
+        text = find(form.text, value)
+        if text is not None and not isinstance(text, str):
+            raise peer.unexpected(f"something else than text at {form.text!r}", value)
+        facts = self._facts(found_facts(form.finish_reason, form.usage, value), params)
+        return GenerationChunk(text=text or "", generation_info=facts) if text or facts else None
 
-    @asynccontextmanager
-    async def _response(self, url: str, body: Any) -> AsyncIterator[httpx.Response]:
-        """Make a request; its errors become langchain-core's, and its end closes the response."""
-        shown = http_errors.shown_url(url)
-        client = await http_client.client(self._settings())
-        try:
-            async with client.stream("POST", url, json=body, headers=self._headers()) as response:
-                if not response.is_success:
-                    words = await http_events.whole(response, self.max_answer_bytes)
-                    raise http_errors.of_status(response, words, shown)
-                yield response
-        except httpx.TransportError as error:
-            raise http_errors.of_transport(error, shown) from error
-        except httpx.HTTPError as error:
-            raise ModelAPIError(f"{shown}: {error}") from error
-        except http_events.TooLarge as error:
-            raise http_errors.unexpected(
-                f"with {error}; allow more by max_answer_bytes", shown, "not read to its end"
-            ) from None
+    def _decoder(self, form: StreamFormat, response: httpx.Response) -> http_events.Decoder:
+        if form.format == "sse":
+            return http_events.SSE(self.max_answer_bytes)
+        if form.format == "ndjson":
+            return http_events.NDJSON(self.max_answer_bytes)
+        return http_events.Raw(response.charset_encoding)
 
-    def _request(self, body: Any, params: Mapping[str, Any], **values: Any) -> Any:
+    async def _answer(self, body: bytes) -> tuple[Any, Peer]:
+        return await completed(self._read_answer(self._outgoing(self.url, body)))
+
+    async def _read_answer(self, outgoing: Outgoing) -> tuple[Any, Peer]:
+        async with exchange(outgoing, http_body.ACCEPTED) as exchanged:
+            data = await exchanged.whole(self.max_answer_bytes)
+        return _value(data, self.error, exchanged.peer), exchanged.peer
+
+    def _facts(self, facts: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
+        model = params.get("model", self.model)
+        return {**facts, "model_name": model} if facts and model else facts or None
+
+    # --- requests ---
+
+    @property
+    def _streaming_body(self) -> Any:
+        more = self.stream_format and self.stream_format.body
+        return template.merge(self.body, more) if more else self.body
+
+    @property
+    def _declared(self) -> frozenset[str]:
+        """The names of the parameters that a call may give."""
+        return (template.names(self._streaming_body) | {*self.body_params}) - _OURS
+
+    def _filled(self, body: Any, params: Mapping[str, Any], values: Mapping[str, Any]) -> bytes:
         """Return a request's body.
 
         Raises:
             TypeError: A parameter of the call is neither in the template nor declared.
         """
-        known = template.names(body) - _OURS
-        declared = {*known, *self.body_params}
+        declared = self._declared
         for name in params:
             if name not in declared:
                 raise TypeError(
@@ -357,126 +308,61 @@ class HTTPEndpoint(LLM):
                     f"It takes: {', '.join(sorted(declared)) or 'none'}"
                 )
         given = {**self.params, **params}
-        filled = template.fill(body, _given(model=self.model, **{**given, **values}))
-        more = {
-            name: given[name] for name in self.body_params if name in given and name not in known
-        }
-        return {**filled, **more} if more else filled
-
-    def _headers(self) -> dict[str, str]:
-        key = self._key()
-        if not key:
-            return self.headers
-        name, value = (
-            ("Authorization", f"Bearer {key}") if self.auth == "bearer" else (self.auth, key)
-        )
-        return {**self.headers, name: value}
-
-    def _key(self) -> str:
-        if self.api_key is not None:
-            return self.api_key.get_secret_value()
-        if self.api_key_env is None:
-            return ""
-        key = os.environ.get(self.api_key_env)
-        if not key:
-            raise ModelAuthenticationError(
-                f"the environment variable {self.api_key_env} has no key; set it, or pass api_key="
-            )
-        return key
-
-    def _facts(self, paths: HTTPEndpoint | StreamFormat, answer: Any) -> dict[str, Any] | None:
-        found = {
-            "finish_reason": _search(paths.finish_reason, answer),
-            "token_usage": _search(paths.usage, answer),
-        }
-        known = {name: value for name, value in found.items() if value}
-        if known and self.model is not None:
-            known["model_name"] = self.model
-        return known or None
-
-    def _settings(self) -> http_client.Settings:
-        return http_client.Settings(
-            verify=self.verify,
-            proxy=self.proxy,
-            connect=self.connect_timeout,
-            read=self.read_timeout,
-            trust_env=self.trust_env,
-        )
+        known = {**({} if self.model is None else {"model": self.model}), **given}
+        filled = template.fill(body, {**known, **values})
+        in_template = template.names(body)
+        more = [name for name in self.body_params if name in given and name not in in_template]
+        return encoded({**filled, **{name: given[name] for name in more}} if more else filled)
 
     # --- tokens ---
 
     def _tokenize(self, text: str) -> list[int]:
         if self.tokenizer is None:
             return super()._tokenize(text)
-        url = self.tokenizer.url
-        body = template.fill(self.tokenizer.body, _given(text=text, model=self.model))
-        shown = http_errors.shown_url(url)
-        try:
-            with httpx.Client(**http_client.options(self._settings())) as client:
-                response = client.post(url, json=body, headers=self._headers())
-        except httpx.TransportError as error:
-            raise http_errors.of_transport(error, shown) from error
-        if not response.is_success:
-            raise http_errors.of_status(response, response.content, shown)
-        ids = _search(self.tokenizer.ids, response.json())
-        if not isinstance(ids, list):
-            raise http_errors.unexpected(f"without ids at {self.tokenizer.ids!r}", shown, ids)
+        values = {"text": text, **({} if self.model is None else {"model": self.model})}
+        body = encoded(template.fill(self.tokenizer.body, values))
+        outgoing = self._outgoing(self.tokenizer.url, body)
+        answer = _value(fetch(outgoing, self.max_answer_bytes), self.error, outgoing.peer)
+        ids = find(self.tokenizer.ids, answer)
+        if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
+            raise outgoing.peer.unexpected(f"no token ids at {self.tokenizer.ids!r}", answer)
         return ids
 
     # --- validation ---
-
-    @field_validator("text", "texts", "finish_reason", "usage", "error")
-    @classmethod
-    def _check_path(cls, value: str | None) -> str | None:
-        if value is not None:
-            _compiled(value)
-        return value
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        parsed = httpx.URL(value)
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ValueError("url must begin with http:// or https:// and name a host")
-        return value
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:
         asked = template.names(self.body)
         if not asked & {"prompt", "prompts"}:
             raise ValueError("body: the template has no {prompt}, so the prompt would not be sent")
-        declared = {*asked, *self.body_params}
+        if not self._implemented:
+            raise ValueError("there is neither text= nor stream=, so no answer could be read")
+        more = self.body_params or (self.stream_format and self.stream_format.body)
+        if more and not isinstance(self.body, Mapping):
+            raise ValueError("body_params, and the body of stream, need a body that is a mapping")
+        if self.texts is not None and template.within_text(self.body, "prompt"):
+            raise ValueError("texts: {prompt} stands within a longer text, where no list can be")
         for name in self.params:
-            if name not in declared:
+            if name not in self._declared:
                 raise ValueError(
                     f"params names {name!r}, which is neither in the template of the body nor in "
-                    f"body_params.{did_you_mean(name, declared)}"
+                    f"body_params.{did_you_mean(name, self._declared)}"
                 )
         return self
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    """Return the values that there are; no stops are the same as no value."""
-    return {k: v for k, v in values.items() if v is not None and not (k == "stop" and not v)}
+def _values(prompt: str | list[str], prompts: list[str], stop: list[str] | None) -> dict[str, Any]:
+    """Return what we ourselves put into templates; no stops are the same as no value."""
+    return {"prompt": prompt, "prompts": prompts, **({"stop": stop} if stop else {})}
 
 
-def _joined(body: Any, more: Any) -> Any:
-    return {**body, **more} if isinstance(body, Mapping) and isinstance(more, Mapping) else body
-
-
-def _search(path: str | None, answer: Any) -> Any:
-    """Return what a path finds; None where the answer has another form than it speaks of."""
-    if path is None:
-        return None
+def _value(data: str, error: str, peer: Peer) -> Any:
+    """Return an answer's JSON value, if it holds no error."""
     try:
-        return _compiled(path).search(answer)
-    except JMESPathError:
-        return None
-
-
-@lru_cache(maxsize=256)
-def _compiled(path: str) -> Any:
-    try:
-        return jmespath.compile(path)
-    except JMESPathError as error:
-        raise ValueError(f"{path!r} is no JMESPath expression: {error}") from None
+        value = http_events.parsed(data)
+    except ValueError:
+        raise peer.unexpected("what is no JSON", data) from None
+    failure = find(error, value)
+    if failure:
+        raise peer.reported(failure)
+    return value

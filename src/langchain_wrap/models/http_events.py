@@ -1,106 +1,151 @@
-"""The events of a streamed answer, whichever way its bytes were cut up."""
+"""The events of a streamed answer, whichever way its bytes were cut up. No I/O is done here."""
 
 from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
-import httpx
-from httpx_sse import EventSource
-
-
-class TooLarge(Exception):
-    """More bytes have come for one event than are allowed."""
+from langchain_wrap.models.http_body import TooLarge
 
 
-class _Body:
-    """The text of a response, with a bound on what may come for one event.
+class Event(NamedTuple):
+    """What has come."""
 
-    It stands in for the response in `httpx_sse.EventSource`, which takes its headers and text.
-    """
+    data: str
+    name: str = ""
+    """The type of a server-sent event, where it has one."""
 
-    # Servers that stream events and call them something else are common.
-    headers = httpx.Headers({"content-type": "text/event-stream"})
 
-    def __init__(self, response: httpx.Response, limit: int) -> None:
-        self._response = response
+class Decoder(Protocol):
+    """Turns bytes into events."""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that these bytes complete."""
+
+    def end(self) -> Iterator[Event]:
+        """Yield the event that the end of the answer completes."""
+
+
+class _Lines:
+    r"""Cuts bytes into lines, which `\n`, `\r\n` or `\r` end; at a `\r` without waiting on."""
+
+    def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._begun: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+        self._first = True
+
+    def feed(self, data: bytes) -> list[bytes]:
+        if self._after_cr:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        head, *tail = data.split(b"\n")
+        self._begun.append(head)
+        self._size += len(head)
+        if self._size > self._limit:
+            raise TooLarge(self._limit)
+        if not tail:
+            return []
+        *whole, rest = [b"".join(self._begun), *tail]
+        self._begun, self._size = [rest], len(rest)
+        if self._first:
+            self._first = False
+            whole[0] = whole[0].removeprefix(codecs.BOM_UTF8)
+        return whole
+
+
+class SSE:
+    """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lines = _Lines(limit)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._data: list[bytes] = []
+        self._name = b""
         self._size = 0
 
-    def event_taken(self) -> None:
-        """Start to count anew."""
-        self._size = 0
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that these bytes complete."""
+        for line in self._lines.feed(data):
+            if line:
+                self._take(line)
+            elif self._data or self._name:
+                yield Event(_text(b"\n".join(self._data)), _text(self._name))
+                self._reset()
 
-    async def aiter_bytes(self) -> AsyncIterator[bytes]:
-        async for data in self._response.aiter_bytes():
-            self._size += len(data)
+    def end(self) -> Iterator[Event]:
+        """Yield the last event: one that no empty line ends counts as well."""
+        return self.feed(b"\n\n")
+
+    def _take(self, line: bytes) -> None:
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        # Older llama-servers send errors as a field of that name.
+        if field in (b"data", b"error"):
+            self._data.append(value)
+            self._size += len(value)
             if self._size > self._limit:
-                raise TooLarge(f"more than {self._limit} bytes for one event")
-            yield data
-
-    async def aiter_text(self) -> AsyncIterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        async for data in self.aiter_bytes():
-            text = decoder.decode(data)
-            if text:
-                yield text
-        # A last event that no empty line ends counts as well.
-        yield decoder.decode(b"", final=True) + "\n\n"
+                raise TooLarge(self._limit)
+        if field in (b"event", b"error"):
+            self._name = b"error" if field == b"error" else value
 
 
-async def sse(response: httpx.Response, limit: int) -> AsyncIterator[str]:
-    """Yield the data of each server-sent event.
+class NDJSON:
+    """A JSON value a line."""
 
-    https://html.spec.whatwg.org/multipage/server-sent-events.html
-    """
-    body = _Body(response, limit)
-    source: Any = EventSource(body)  # type: ignore[arg-type]
-    async for event in source.aiter_sse():
-        body.event_taken()
-        if event.data:
-            yield event.data
+    def __init__(self, limit: int) -> None:
+        self._lines = _Lines(limit)
 
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the lines that these bytes complete."""
+        return (Event(_text(line)) for line in self._lines.feed(data))
 
-async def lines(response: httpx.Response, limit: int) -> AsyncIterator[str]:
-    """Yield each line that is not empty (newline-delimited JSON)."""
-    body = _Body(response, limit)
-    rest = b""
-    async for data in body.aiter_bytes():
-        *whole, rest = (rest + data).split(b"\n")
-        for line in whole:
-            body.event_taken()
-            if line.strip():
-                yield line.decode("utf-8", "replace")
-    if rest.strip():
-        yield rest.decode("utf-8", "replace")
+    def end(self) -> Iterator[Event]:
+        """Yield the last line: it counts without its end as well."""
+        return self.feed(b"\n")
 
 
-async def text(response: httpx.Response, limit: int) -> AsyncIterator[str]:
-    """Yield text as it comes."""
-    body = _Body(response, limit)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    async for data in body.aiter_bytes():
-        body.event_taken()
-        decoded = decoder.decode(data)
-        if decoded:
-            yield decoded
-    rest = decoder.decode(b"", final=True)
-    if rest:
-        yield rest
+class Raw:
+    """Text that is the completion itself."""
 
+    def __init__(self, charset: str | None) -> None:
+        try:
+            found = codecs.lookup(charset or "utf-8").name
+        except LookupError:
+            found = "utf-8"
+        # A mark of byte order is no text.
+        name = "utf-8-sig" if found == "utf-8" else found
+        self._decoder = codecs.getincrementaldecoder(name)("replace")
 
-async def whole(response: httpx.Response, limit: int) -> bytes:
-    """Return the whole body."""
-    body = _Body(response, limit)
-    return b"".join([data async for data in body.aiter_bytes()])
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the text that these bytes complete."""
+        yield Event(self._decoder.decode(data))
+
+    def end(self) -> Iterator[Event]:
+        """Yield what stands for a character that was cut off."""
+        yield Event(self._decoder.decode(b"", final=True))
 
 
 def parsed(data: str) -> Any:
-    """Return the JSON value of an event.
+    """Return the JSON value of an event, or of an answer.
 
     Raises:
         ValueError: It is not JSON.
     """
-    return json.loads(data)
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
