@@ -22,6 +22,12 @@ shows medians. Ratios can be compared between machines; times cannot.
 
 def all_rows() -> Iterator[Row]:
     yield from core.rows()
+    if importlib.util.find_spec("langchain_openai") is None:
+        print("HTTPEndpoint's rows are left out: no langchain-openai is installed", file=sys.stderr)
+    else:
+        from benchmarks import http
+
+        yield from http.rows()
     if importlib.util.find_spec("xllamacpp") is None:
         print("the rows of LlamaCpp are left out: xllamacpp is not installed", file=sys.stderr)
         return

@@ -140,6 +140,7 @@ def test_page(path, runner, tmp_path, monkeypatch):
     if any(NEEDS_ENGINE.search(block.text) for block in found):
         pytest.importorskip("xllamacpp")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
     page = Page(path, runner)
     monkeypatch.setitem(sys.modules, page.module.__name__, page.module)
     for block in found:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from langchain_wrap._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_wrap.errors import MissingExtraError, QueueFullError
+    from langchain_wrap.errors import CommandError, MissingExtraError, QueueFullError
     from langchain_wrap.llm import LLM
+    from langchain_wrap.loading import init_llm
     from langchain_wrap.pipeline.cancel import CancelToken
     from langchain_wrap.pipeline.timeout import Timeout
     from langchain_wrap.wrapping import wrap
@@ -17,19 +18,23 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "CancelToken",
+    "CommandError",
     "MissingExtraError",
     "QueueFullError",
     "Timeout",
     "__version__",
+    "init_llm",
     "wrap",
 ]
 
 _HOMES = {
     "LLM": "llm",
     "CancelToken": "pipeline.cancel",
+    "CommandError": "errors",
     "MissingExtraError": "errors",
     "QueueFullError": "errors",
     "Timeout": "pipeline.timeout",
+    "init_llm": "loading",
     "wrap": "wrapping",
 }
 

@@ -19,8 +19,9 @@ Spec = Annotated[
     typer.Argument(
         metavar="SPEC",
         show_default=False,
-        help="llama-cpp:PATH (a .gguf file, or smollm2), or pkg.module:object: an LLM, a class "
-        "of LLMs, or a function of a prompt.",
+        help="provider:model, such as llama-cpp:smollm2, ollama:llama3, "
+        "http+openai:http://host/v1#name or command:./main; or pkg.module:object: an LLM, a "
+        "class of LLMs, or a function of a prompt.",
     ),
 ]
 Params = Annotated[

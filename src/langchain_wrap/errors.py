@@ -4,6 +4,7 @@
 langchain_core.exceptions.ModelError
 ├── ModelRateLimitError
 │   └── QueueFullError        more calls wait than `max_queued` allows
+├── CommandError              a program that serves as a model has failed
 ├── ModelTimeoutError         a `timeout` (total, first token, idle) has passed
 └── ContextOverflowError      the prompt is longer than the model's context
 ImportError
@@ -18,13 +19,37 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from langchain_core.exceptions import ModelRateLimitError
+from langchain_core.exceptions import ModelError, ModelRateLimitError
 
-__all__ = ["MissingExtraError", "QueueFullError", "did_you_mean"]
+__all__ = ["CommandError", "MissingExtraError", "QueueFullError", "did_you_mean"]
 
 
 class QueueFullError(ModelRateLimitError):
     """As many calls as `max_queued` allows are waiting for the model already."""
+
+
+class CommandError(ModelError):
+    """A program that serves as a model could not be started, or has failed.
+
+    Args:
+        message: What happened.
+        returncode: Its exit code, if it has ended; negative: the signal that ended it.
+        stderr: The tail of what it wrote to stderr.
+        partial_text: What of the completion had come.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        returncode: int | None = None,
+        stderr: str = "",
+        partial_text: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.returncode = returncode
+        self.stderr = stderr
+        self.partial_text = partial_text
 
 
 class MissingExtraError(ImportError):

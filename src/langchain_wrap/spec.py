@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_core.language_models.llms import BaseLLM
 
-FORMS = "give llama-cpp:PATH (a .gguf file, or smollm2), or pkg.module:object"
+FORMS = (
+    "give provider:model, such as llama-cpp:smollm2, ollama:llama3 or command:./main, or "
+    "pkg.module:object"
+)
 
 
 class SpecError(Exception):
@@ -21,32 +24,44 @@ def split_spec(spec: str) -> tuple[str, str]:
     """Return what stands before and after the colon.
 
     Raises:
-        ValueError: `spec` has no colon, or nothing on one side of it.
+        ValueError: `spec` has no colon, or nothing on one side of it, or is a mere URL.
     """
     kind, _, target = spec.partition(":")
     if not kind or not target:
         raise ValueError(f"{spec!r} names no model; {FORMS}")
+    if kind in ("http", "https") and target.startswith("//"):
+        raise ValueError(
+            f"{spec!r} is a URL: say before it what is there, such as http+openai:{spec}, "
+            "http+llama-server:, http+tgi:, http+ollama: or http:"
+        )
     return kind, target
 
 
 def load(kind: str, target: str, parameters: Mapping[str, Any]) -> tuple[BaseLLM, dict[str, Any]]:
     """Return the model that SPEC names, and the parameters that remain for the call.
 
-    A class is instantiated here, so parameters that are fields of it are set on the object.
+    A provider's model and a class are made here, so parameters that are fields are set on the
+    object.
 
     Raises:
         SpecError: SPEC leads to nothing that is a model.
     """
-    if kind == "llama-cpp":
-        from langchain_wrap.models import LlamaCpp
+    from langchain_wrap.models import providers
 
-        return _instance(LlamaCpp, {"model_path": target}, parameters)
-    thing = _imported(kind, target)
+    provider = providers.find(kind)
+    if provider is not None:
+        is_field = providers.fields(kind, provider)
+        fields = {name: value for name, value in parameters.items() if is_field(name)}
+        rest = {name: value for name, value in parameters.items() if name not in fields}
+        return providers.make(kind, provider, target, fields), rest
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the current directory, as `python -m` has it
+    thing = imported(kind, target)
     from langchain_core.language_models.llms import BaseLLM
     from langchain_core.runnables import Runnable
 
     if isinstance(thing, type) and issubclass(thing, BaseLLM):
-        return _instance(thing, {}, parameters)
+        return _instance(thing, parameters)
     if isinstance(thing, BaseLLM):
         return thing, dict(parameters)
     if isinstance(thing, Runnable):
@@ -61,25 +76,23 @@ def load(kind: str, target: str, parameters: Mapping[str, Any]) -> tuple[BaseLLM
         raise SpecError(f"{kind}:{target} is no model: {error}") from error
 
 
-def _instance(
-    cls: type[BaseLLM], fixed: dict[str, Any], parameters: Mapping[str, Any]
-) -> tuple[BaseLLM, dict[str, Any]]:
+def _instance(cls: type[BaseLLM], parameters: Mapping[str, Any]) -> tuple[BaseLLM, dict[str, Any]]:
     fields = {name: value for name, value in parameters.items() if name in cls.model_fields}
     rest = {name: value for name, value in parameters.items() if name not in fields}
-    return cls(**fixed, **fields), rest
+    return cls(**fields), rest
 
 
-def _imported(module_name: str, path: str) -> Any:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the current directory, as `python -m` has it
+def imported(module_name: str, path: str) -> Any:
+    """Return what `pkg.module:object` names.
+
+    Raises:
+        SpecError: There is none, or it cannot be imported.
+    """
     try:
         thing: Any = importlib.import_module(module_name)
     except ImportError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise SpecError(
-                f"there is no module {error.name!r}, neither in the current directory nor "
-                f"installed; {FORMS}"
-            ) from error
+            raise SpecError(_no_module(module_name, error.name)) from error
         raise SpecError(f"importing {module_name} failed: {one_line(error)}") from error
     except (Exception, SystemExit) as error:  # a script that runs when it is imported may exit
         raise SpecError(f"importing {module_name} failed: {one_line(error)}") from error
@@ -93,6 +106,19 @@ def _imported(module_name: str, path: str) -> Any:
         thing = getattr(thing, name)
         where = f"{where}:{name}" if ":" not in where else f"{where}.{name}"
     return thing
+
+
+def _no_module(module_name: str, missing: str) -> str:
+    if "." in module_name:
+        return f"there is no module {missing!r}; {FORMS}"
+    from langchain_wrap.errors import did_you_mean
+    from langchain_wrap.models import providers
+
+    names = providers.names()
+    return (
+        f"there is no provider and no module {missing!r}.{did_you_mean(missing, names)} "
+        f"Providers: {', '.join(names)}; or give pkg.module:object"
+    )
 
 
 def one_line(error: BaseException) -> str:
