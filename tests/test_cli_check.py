@@ -181,7 +181,7 @@ class TestMistakes:
             ((), "a model is needed"),
             (("models",), "names no model"),
             (("models:ech",), "error: module models has no 'ech'. Did you mean 'echo'?"),
-            (("nowhere:x",), "error: there is no module 'nowhere'"),
+            (("nowhere:x",), "error: there is no provider and no module 'nowhere'"),
             (("leaves:x",), "error: importing leaves failed: SystemExit: 0"),
             (("models:Needs",), "error: ValidationError: key: Field required"),
             (("models:echo", "--param", "n=1"), "error: --param n: models:echo has no field"),
