@@ -187,6 +187,7 @@ class TestMistakes:
             (("models:echo", "--param", "n=1"), "error: --param n: models:echo has no field"),
             (("models:Echo", "--param", "m=1"), "error: --param m: models:Echo has no field"),
             (("models:Echo", "--param", "n"), "name=value"),
+            (("llama-cpp:/nowhere/x.gguf",), "there is no such file"),
             (("models:echo", "--only", "CALL-0x"), "Did you mean 'CALL-"),
             (("models:echo", "--only", "CALS"), "Did you mean 'CALL'?"),
             (("models:echo", "--level", "high"), "--level"),

@@ -138,6 +138,8 @@ def check(
             timeout=timeout,
         )
         report, finished = _checked(session)
+        if session.subject.missing is not None:
+            raise session.subject.missing
         _show(report, files if finished else {})
     if not finished:
         raise typer.Exit(130)

@@ -184,6 +184,13 @@ class Subject:
     # --- facts ---
 
     @property
+    def missing(self) -> Exception | None:
+        """What the first call lacked: a file or a package, so that the model cannot be loaded."""
+        first = next(iter(self._traces.values()), None)
+        error = first.error if first is not None else None
+        return error if isinstance(error, ImportError | FileNotFoundError) else None
+
+    @property
     def name(self) -> str:
         """What the model is called: its class, and its name if it has one."""
         cls = type(self.llm).__name__
