@@ -165,9 +165,10 @@ def second_loop(model: Subject) -> None:
 def _back_to_one_loop(model: Subject) -> None:
     """Use up what a model that has failed here keeps of closed loops: later checks need it not."""
     asks = [Ask("ainvoke", model.prompt)] * (2 if model.slow else 16)
+    seconds = 2.0 + 3 * len(asks) * model.seconds
     for _ in range(5):
         with contextlib.suppress(deadline.NoAnswer):
-            got = model.run_async(lambda: in_tasks(model.llm, asks), patience(model, len(asks)))
+            got = model.run_async(lambda: in_tasks(model.llm, asks), seconds)
             model.calls += len(got)
             if not any(one.error for one in got):
                 return
