@@ -59,7 +59,7 @@ def shows(**clauses: str) -> Callable[[Any], Any]:
 def made() -> Iterator[dict[str, Any]]:
     with others() as found:
         yield found
-    for _ in range(2):  # the event loops that held connections end in their threads
+    for _ in range(10):  # the event loops that held connections end in their threads
         gc.collect()
         time.sleep(0.1)
 

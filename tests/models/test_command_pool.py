@@ -117,10 +117,12 @@ class TestErrors:
         assert facts(llm, "b")["pid"] == pid
 
     @pytest.mark.parametrize(
-        "line", ["hello", "[]", '"x"', '{"text": 5}', "[" * 100_000, "\udcff{"], ids=repr
+        "line",
+        ["hello", "[]", '"x"', '{"text": 5}', "[" * 100_000, "\udcff{"],
+        ids=["text", "list", "string", "number", "deep", "bytes"],
     )
     def test_a_line_that_is_not_of_the_protocol(self, line):
-        line = line[:20] if line[0] == "h" else line
+        gc.collect()  # what earlier tests have left must not come up in the depth of the JSON
         code = f"import os\ninput()\nos.write(1, {os.fsencode(line)!r} + b'\\n')\ninput()"
         with pytest.raises(CommandError, match=r"must answer in lines of JSON.*and wrote"):
             python(code, persistent=True).invoke("a")
@@ -195,7 +197,7 @@ class TestLeaving:
         before = children()
         llm = serve()
         llm.invoke("a")
-        assert children() > before
+        assert children() - before
         del llm
         assert eventually(lambda: gc.collect() >= 0 and children() <= before)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import inspect
 import itertools
 import re
 import textwrap
+from collections.abc import Iterator
 
 from langchain_core.language_models.llms import BaseLLM
 
@@ -56,8 +59,9 @@ def undescribed(llm: BaseLLM) -> list[str]:
 def _noted(cls: type) -> set[str]:
     """Return the attributes of a class that have a docstring under them."""
     try:
-        source = inspect.getsource(cls)
-    except (OSError, TypeError, SystemError) as error:  # SystemError: python/cpython#106905
+        with _undisturbed():
+            source = inspect.getsource(cls)
+    except (OSError, TypeError, SystemError) as error:
         raise NoSource(f"the source of {cls.__qualname__} cannot be had") from error
     body = _body(source, cls.__name__)
     if body is None:
@@ -73,13 +77,29 @@ def _body(source: str, name: str) -> list[ast.stmt] | None:
     # A docstring at the left edge stands in the way of dedent, but not of an `if`.
     for text in (textwrap.dedent(source), f"if True:\n{source}"):
         try:
-            tree = ast.parse(text)
+            with _undisturbed():
+                tree = ast.parse(text)
         except (SyntaxError, SystemError):
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef) and node.name == name:
                 return node.body
     return None
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep garbage from being collected: code that runs in the middle of parsing breaks it.
+
+    That is python/cpython#106905, and seen with clients whose finalizers complain.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _is_text(node: ast.stmt) -> bool:
