@@ -265,13 +265,13 @@ class SlowList(Ours):
     """A model that takes lists, and is no faster for it."""
 
     def _batch(self, prompts, stop=None):
-        time.sleep(0.04 * len(prompts))
+        time.sleep(0.1 * len(prompts))
         return [before(answer(prompt) * self.repeat, stop) for prompt in prompts]
 
 
 class QuickList(SlowList):
     def _batch(self, prompts, stop=None):
-        time.sleep(0.04)
+        time.sleep(0.1)
         return [before(answer(prompt) * self.repeat, stop) for prompt in prompts]
 
 

@@ -72,6 +72,9 @@ def _check_parallel(model: Subject, path: str) -> str | None:
             trace = spied(model, spy, path, prompts, return_exceptions=slow)
         if any(len(visit.prompts) > 1 for visit in spy.visits):
             return _check_parallel_lists(model, path)
+        if spy.visits and all(visit.method in ("_batch", "_abatch") for visit in spy.visits):
+            # A batch method is given one list at a time; here, of one prompt.
+            raise Skipped("the model's batch method declares max_batch_size=1")
         if spy.peak >= 3 or (not slow and trace.seconds < 0.6 * _AT_ONCE * _DELAY):
             return None
         took.append(trace.seconds)
