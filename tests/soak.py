@@ -26,6 +26,9 @@ from scripted import KINDS
 from langchain_wrap.checks import check_llm
 from langchain_wrap.checks.clause import Level
 
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+"""Ends with the process that started it, however that ends."""
+
 
 @dataclass(frozen=True)
 class Right:
@@ -89,7 +92,7 @@ def run(seed: int, whole: bool) -> list[Outcome]:
 def load(processes: int = 0) -> Iterator[None]:
     """Keep the cores busy: as many processes as there are cores, unless told otherwise."""
     started = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        subprocess.Popen([sys.executable, "-c", BUSY])
         for _ in range(processes or os.cpu_count() or 2)
     ]
     try:
