@@ -24,7 +24,7 @@ from langchain_wrap.checks.probes.crowd import (
 from langchain_wrap.checks.probes.heartbeat import DELAY, watch, watched
 from langchain_wrap.checks.probes.paths import STREAMS as STREAMED
 from langchain_wrap.checks.probes.paths import code, script
-from langchain_wrap.checks.probes.spy import ASYNC, PROBE, STREAMS, Visit
+from langchain_wrap.checks.probes.spy import ASYNC, PROBE, Visit
 from langchain_wrap.checks.subject import Subject, describe_error
 
 area = Area("ASYNC", "Async")
@@ -268,21 +268,18 @@ def _check_context(model: Subject, path: str, visits: list[Visit], arrived: bool
     if arrived:
         return bool(visits)
     method = visits[-1].method
-    prompts = [model.prompt]
-    lines = code(path, prompts)
-    is_stream = method in STREAMS
-    model.expect(
-        False,
+    raise Failed(
         f"{path}: a context variable that the caller has set is not set in `{method}`",
-        'var = contextvars.ContextVar("var", default="unset")',
-        "seen = []",
-        "",
-        *inject.before(method, "seen.append(var.get())"),
-        'var.set("set")',
-        lines,
-        'assert "unset" not in seen, seen',
+        script(
+            'var = contextvars.ContextVar("var", default="unset")',
+            "seen = []",
+            "",
+            *inject.before(method, "seen.append(var.get())"),
+            'var.set("set")',
+            code(path, [model.prompt]),
+            'assert "unset" not in seen, seen',
+        ),
     )
-    return is_stream
 
 
 _FIX_CONTEXT = (
