@@ -66,7 +66,7 @@ def prompt_of(llm: BaseLLM, value: LanguageModelInput) -> str:
     return value.to_string()
 
 
-def add_version(llm: BaseLLM, package: str, version: str) -> None:
+def add_version(llm: object, package: str, version: str) -> None:
     """Have traces say which version of a package has made them."""
     add = getattr(llm, "_add_version", None)
     if add is not None:
