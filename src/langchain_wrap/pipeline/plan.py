@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import CallbackManager
 
 from langchain_wrap.pipeline import cache, core
-from langchain_wrap.pipeline.batching import Group, Ticket
+from langchain_wrap.pipeline.batching import Ticket
 from langchain_wrap.pipeline.cancel import Cancelled
 from langchain_wrap.pipeline.gate import Gate
 from langchain_wrap.pipeline.generation import Generation, Request
 from langchain_wrap.pipeline.identity import canonical, describe
 from langchain_wrap.pipeline.limit import pass_limiter
 from langchain_wrap.pipeline.listener import Listener, start_of
+from langchain_wrap.pipeline.requests import Requests
 from langchain_wrap.pipeline.run import Outcome, Run
-from langchain_wrap.pipeline.secrets import redact, secret_values, unseal
+from langchain_wrap.pipeline.secrets import redact
 from langchain_wrap.pipeline.shell import Shell
-from langchain_wrap.pipeline.signature import Signature
-from langchain_wrap.pipeline.source import Method, choose
 from langchain_wrap.pipeline.stop import merge_stops
-from langchain_wrap.pipeline.timeout import UNBOUNDED, Timeout
+from langchain_wrap.pipeline.timeout import UNBOUNDED
 
 if TYPE_CHECKING:
     from langchain_wrap.contract import Contract
@@ -34,8 +33,8 @@ DEFAULT_PARALLEL = 64
 _TOO_LARGE_FOR_TRACES = frozenset({"tools", "functions", "messages", "response_format"})
 
 
-class Plan:
-    """One call of `LLM`: its prompts share stops, parameters and the model's configuration.
+class Plan(Requests):
+    """One call of `LLM`.
 
     Args:
         llm: The model.
@@ -60,22 +59,12 @@ class Plan:
         streamed: bool = False,
         without: str = "",
     ) -> None:
+        super().__init__(llm, shell, stop=stop, parameters=parameters, without=without)
         self._llm = llm
-        self._shell = shell
-        self._call_stop = stop
-        self._stop = tuple(merge_stops(llm.stop, stop))
-        if parameters:
-            parameters = {name: unseal(value) for name, value in parameters.items()}
-        self._parameters = parameters
         self._streamed = streamed
-        self._methods: Collection[str] = llm._implemented - {without}
-        self._gate = llm._wrap_live.gate(llm.concurrency, llm.max_queued)
-        self._timeout = Timeout.of(llm.timeout)
-        self._groups: dict[tuple[str, tuple[str, ...]], Group] = {}
-        self._chosen: dict[bool, tuple[Method, Callable[..., Any], str]] = {}
         self._invocation = {**llm._params(), "stop": stop}
-        if parameters:
-            self._invocation.update(redact(parameters))
+        if self._parameters:
+            self._invocation.update(redact(self._parameters))
         self._manager: tuple[Listener, Any] | None = None
         self._cache = cache.resolve(llm.cache)
         self._cache_key = ""
@@ -86,36 +75,9 @@ class Plan:
             self._configuration = llm._wrap_live.configuration.read(self._fields)
             self._cache_key = self._make_cache_key()
 
-    def request(self, prompt: str, *, streamed: bool) -> Request:
-        """Return the request for one prompt."""
-        method, function, label = self._method(streamed)
-        retries = self._llm.max_retries
-        return Request(
-            label=label,
-            prompt=prompt,
-            stop=self._stop,
-            include_stop=self._llm.include_stop,
-            parameters=self._parameters,
-            method=method,
-            function=function,
-            gate=self._gate,
-            submit=self._submit,
-            timeout=self._timeout,
-            max_retries=retries if isinstance(retries, int) else 0,
-            rate_limiter=self._llm.rate_limiter,
-            secrets=self._secrets,
-            owner=self._llm if self._cache is not None else None,
-        )
-
-    def _method(self, streamed: bool) -> tuple[Method, Callable[..., Any], str]:
-        """Return the method that serves the call, and what an error message calls it."""
-        found = self._chosen.get(streamed)
-        if found is None:
-            method = choose(self._methods, streamed=streamed, is_async=self._shell.is_async)
-            found = method, self._llm._method(method.name), self._llm._label(method.name)
-            Signature.of(found[1]).check(found[2], self._parameters)
-            self._chosen[streamed] = found
-        return found
+    @property
+    def _owner(self) -> object:
+        return self._llm if self._cache is not None else None
 
     def generation(self, prompt: str) -> Generation:
         """Return the generation that a derived method is: a part of a call, not a call.
@@ -266,36 +228,12 @@ class Plan:
 
     def _submit_or_fail(self, requests: list[Request]) -> list[Ticket]:
         try:
-            return self._submit(requests, self._shell)
+            return self.submit(requests, self._shell)
         except Exception as error:
-            tickets = [Ticket(request.prompt, self._group(request)) for request in requests]
+            tickets = [self.ticket(request) for request in requests]
             for ticket in tickets:
                 ticket.fail(error)
             return tickets
-
-    def _submit(self, requests: list[Request], shell: Shell) -> list[Ticket]:
-        batcher = self._llm._wrap_live.batcher(
-            requests[0].method, self._gate, self._llm.max_batch_size, is_async=shell.is_async
-        )
-        tickets = [Ticket(request.prompt, self._group(request)) for request in requests]
-        batcher.submit(tickets)
-        return tickets
-
-    def _group(self, request: Request) -> Group:
-        method: Method = request.method
-        name = (method.name, request.handed_stop)
-        if name not in self._groups:
-            key = canonical([request.handed_stop, describe(self._parameters, digest=True)])
-            self._groups[name] = Group(
-                request.label,
-                method,
-                request.function,
-                request.handed_stop,
-                self._parameters,
-                key,
-                request.owner,
-            )
-        return self._groups[name]
 
     def _make_cache_key(self) -> str:
         llm = self._llm
@@ -350,13 +288,6 @@ class Plan:
         """Return the model's name for traces; langchain-core looks for it in two fields only."""
         name = self._invocation.get("model_name")
         return {"ls_model_name": name} if isinstance(name, str) else {}
-
-    def _secrets(self) -> Iterator[str]:
-        yield from secret_values(self._parameters)
-        for name in type(self._llm).model_fields:
-            yield from secret_values(getattr(self._llm, name, None), name)
-        for name, value in (self._llm.__pydantic_private__ or {}).items():
-            yield from secret_values(value, name)
 
 
 def _clean(metadata: dict[str, Any] | None) -> dict[str, Any]:
