@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_wrap._version import __version__
 
 if TYPE_CHECKING:
+    from langchain_wrap.chat.model import ChatModel
+    from langchain_wrap.chat.template import ChatTemplate
     from langchain_wrap.errors import CommandError, MissingExtraError, QueueFullError
     from langchain_wrap.llm import LLM
     from langchain_wrap.loading import init_llm
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LLM",
     "CancelToken",
+    "ChatModel",
+    "ChatTemplate",
     "CommandError",
     "MissingExtraError",
     "QueueFullError",
@@ -30,6 +34,8 @@ __all__ = [
 _HOMES = {
     "LLM": "llm",
     "CancelToken": "pipeline.cancel",
+    "ChatModel": "chat.model",
+    "ChatTemplate": "chat.template",
     "CommandError": "errors",
     "MissingExtraError": "errors",
     "QueueFullError": "errors",

@@ -105,7 +105,7 @@ class Contract(Settings, llms.LLM):
         """Return the texts of special tokens that a template may use: `bos_token`, ..."""
         return {}
 
-    def _schema_parameters(self, schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _schema_parameters(self, schema: builtins.dict[str, Any]) -> builtins.dict[str, Any] | None:
         """Return the parameters of a call that make completions JSON texts valid for `schema`.
 
         None: the model cannot be held to a schema.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.outputs import LLMResult
@@ -19,6 +19,9 @@ from langchain_wrap.pipeline.run import llm_result
 from langchain_wrap.pipeline.secrets import seal
 from langchain_wrap.pipeline.shell import AsyncShell, SyncShell
 from langchain_wrap.pipeline.waiter import run_sync
+
+if TYPE_CHECKING:
+    from langchain_wrap.chat.model import ChatModel
 
 
 class LLM(Contract):
@@ -60,6 +63,26 @@ class LLM(Contract):
     def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, str]:
         """Bind parameters to the model; keys among them do not show in the binding's repr."""
         return super().bind(**{name: seal(value, name) for name, value in kwargs.items()})
+
+    def as_chat(self, **fields: Any) -> ChatModel:
+        """Return a chat model that this LLM answers for, with tools and structured output.
+
+        Args:
+            **fields: Fields of the chat model: `template`, `tools`, `tool_format`, `max_repairs`,
+                and those of langchain-core's `BaseChatModel`.
+
+        Raises:
+            pydantic.ValidationError: A field is unknown or has a wrong value.
+        """
+        from langchain_wrap.chat.adapter import LLMChat
+
+        return LLMChat.of(self, fields)
+
+    def with_structured_output(
+        self, schema: Any, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Have completions given as objects: `as_chat().with_structured_output(...)`."""
+        return self.as_chat().with_structured_output(schema, **kwargs)
 
     def generate(
         self,

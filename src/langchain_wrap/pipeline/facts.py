@@ -14,10 +14,10 @@ USAGE_KEYS = ("token_usage", "usage", "usage_metadata")
 _USAGE_NAMES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 
-def _is_delta(value: object) -> bool:
+def is_delta(value: object) -> bool:
     """Whether a value belongs to its own chunk: lists (logprobs) and what holds lists."""
     if isinstance(value, Mapping):
-        return any(_is_delta(inner) for inner in value.values())
+        return any(is_delta(inner) for inner in value.values())
     return isinstance(value, list | tuple)
 
 
@@ -49,7 +49,7 @@ class Facts:
             if key in USAGE_KEYS and isinstance(value, Mapping):
                 known = self._facts.get("token_usage", {})
                 self._set("token_usage", {**known, **normal_usage(value)})
-            elif _is_delta(value):
+            elif is_delta(value):
                 delta[key] = value
             elif value is not None:
                 self._set(key, value)

@@ -17,6 +17,7 @@ from langchain_wrap.pipeline.signature import Signature
 from langchain_wrap.pipeline.source import Method, choose
 from langchain_wrap.pipeline.stop import merge_stops
 from langchain_wrap.pipeline.timeout import Timeout
+from langchain_wrap.pipeline.unit import Member
 
 
 class Model(Protocol):
@@ -26,12 +27,13 @@ class Model(Protocol):
     include_stop: bool
     concurrency: int | None
     max_queued: int | None
-    max_batch_size: int | None
     timeout: float | Timeout | None
     max_retries: int
     rate_limiter: BaseRateLimiter | None
     _wrap_live: Live
 
+    @property
+    def max_batch_size(self) -> int | None: ...
     @property
     def _implemented(self) -> frozenset[str]: ...
     def _method(self, name: str) -> Callable[..., Any]: ...
@@ -47,6 +49,7 @@ class Requests:
         stop: The call's own stops.
         parameters: The call's own parameters.
         without: A method that must not serve the call, because it is the one being derived.
+        member: The member of a unit that the call is.
 
     Raises:
         ValueError: A stop is empty.
@@ -60,8 +63,10 @@ class Requests:
         stop: object = None,
         parameters: Mapping[str, Any],
         without: str = "",
+        member: Member | None = None,
     ) -> None:
         self._model = model
+        self._member = member
         self._shell = shell
         self._call_stop = stop
         self._stop = tuple(merge_stops(model.stop, stop))
@@ -124,7 +129,8 @@ class Requests:
             requests[0].method, self._gate, self._model.max_batch_size, is_async=shell.is_async
         )
         tickets = [self.ticket(request) for request in requests]
-        batcher.submit(tickets)
+        if self._member is None or not self._member.send(batcher, tickets):
+            batcher.submit(tickets)
         return tickets
 
     def ticket(self, request: Request) -> Ticket:

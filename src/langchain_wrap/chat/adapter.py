@@ -1,0 +1,206 @@
+"""`as_chat()`: a chat model made of an LLM, by a template or by the LLM's own chat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import BaseMessage
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from langchain_wrap.chat.asking import has_calls, with_schema, with_tools
+from langchain_wrap.chat.call import Attempt, Call
+from langchain_wrap.chat.formats import format_of
+from langchain_wrap.chat.formats.base import ToolFormat
+from langchain_wrap.chat.history import as_dicts
+from langchain_wrap.chat.model import ChatModel
+from langchain_wrap.chat.template import ChatTemplate
+from langchain_wrap.contract import Contract
+from langchain_wrap.pipeline.requests import Requests
+from langchain_wrap.pipeline.shell import SyncShell
+
+_OF_THE_LLM = (
+    "concurrency",
+    "max_queued",
+    "timeout",
+    "max_retries",
+    "rate_limiter",
+    "include_stop",
+)
+_SHARED = ("cache", "verbose", "callbacks", "tags", "metadata", "name", "custom_get_token_ids")
+
+
+class LLMChat(ChatModel):
+    """A chat model made of an LLM; `llm.as_chat()` makes it.
+
+    Example:
+        ```python
+        from langchain_wrap import wrap
+
+        chat = wrap(lambda prompt: prompt.upper(), name="shout").as_chat()
+        chat.invoke("hello").text
+        ```
+    """
+
+    llm: Any
+    """The LLM. Its limits hold for the chat too: they count together."""
+
+    template: Any = None
+    """How messages become a prompt: a family (`chatml`, `llama3`, `mistral`, `gemma`, `phi`,
+    `plain`), a Jinja text, or a `ChatTemplate`. None: the LLM's own chat, else its own template,
+    else `plain`."""
+
+    template_parameters: dict[str, Any] = Field(default_factory=dict)
+    """Variables for the template, such as `{"enable_thinking": False}`."""
+
+    _made: Any = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, llm: Contract, fields: Mapping[str, Any]) -> LLMChat:
+        """Return the chat model of an LLM; callbacks, cache and the like are those of the LLM."""
+        shared = {name: getattr(llm, name) for name in _SHARED}
+        return cls(llm=llm, **{**{k: v for k, v in shared.items() if v is not None}, **fields})
+
+    @property
+    def _llm_type(self) -> str:
+        return f"{self.llm._llm_type}-chat"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        own = {k: v for k, v in super()._identifying_params.items() if k != "llm"}
+        return {**self.llm._identifying_params, **own}
+
+    @property
+    def _is_native(self) -> bool:
+        return self.template is None and bool(self.llm._chats_natively)
+
+    def _attempt(self, call: Call, messages: list[BaseMessage]) -> Attempt:
+        if self._is_native:
+            return self._native(self.llm, call, messages)
+        template, how = self._template(), self._tool_format()
+        tools, parameters = call.tools, dict(call.parameters)
+        if not template.takes_tools and (tools.offered or has_calls(messages)):
+            messages = with_tools(messages, tools, how)
+        offered = tools.specs if tools.offered and template.takes_tools else None
+        before = after = ""
+        certain = False
+        stops = [*template.stops, *(how.stops if tools.offered else ())]
+        constraint = how.constraint(tools) if tools.required else None
+        if constraint is not None:
+            held = self.llm._schema_parameters(constraint.schema)
+            if held is not None:
+                parameters |= held
+                before, after, certain, stops = constraint.prefix, constraint.suffix, True, []
+        elif call.json_schema is not None:
+            messages = with_schema(messages, call.json_schema)
+            held = self.llm._schema_parameters(call.json_schema)
+            if held is not None:
+                parameters |= held
+                stops = []
+        prompt = template.render(as_dicts(messages), tools=offered, **self.template_parameters)
+        requests = Requests(
+            self.llm,
+            call.shell,
+            stop=[*(call.stop or ()), *stops],
+            parameters=parameters,
+            member=call.member,
+        )
+        generation, cancel = self._begin(requests, call, prompt + before)
+        inner = how.parser(tools) if tools.offered else None
+        thinking = self.reasoning_tags is not None and prompt.rstrip().endswith(
+            self.reasoning_tags[0]
+        )
+        return Attempt(
+            generation=generation,
+            cancel=cancel,
+            parser=self._parser(inner, inside=thinking and not before),
+            before=before,
+            after=after,
+            certain=certain,
+            count=self._counter(prompt + before),
+        )
+
+    def _template(self) -> ChatTemplate:
+        """Return the template; the LLM is asked for its own once."""
+        if self._made is None or self._made[0] != self.template:
+            special = dict(self.llm._special_tokens())
+            own = None if self.template is not None else self.llm._chat_template()
+            made = ChatTemplate.of(self.template or own or "plain", special_tokens=special)
+            self._made = (self.template, made)
+        return cast("ChatTemplate", self._made[1])
+
+    def _tool_format(self) -> ToolFormat:
+        if self.tool_format is not None or self._is_native:
+            return super()._tool_format()
+        return format_of(self._template().source)
+
+    def _counter(self, prompt: str) -> Any:
+        """Return what counts tokens by the LLM's own tokenizer; None where it has none."""
+        llm = self.llm
+        if llm.custom_get_token_ids is None and not _counts(llm):
+            return None
+
+        def count(text: str) -> dict[str, int]:
+            return {
+                "prompt_tokens": len(llm.get_token_ids(prompt)),
+                "completion_tokens": len(llm.get_token_ids(text)),
+            }
+
+        return count
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the LLM's own token ids of `text`.
+
+        Raises:
+            NotImplementedError: The LLM cannot count tokens.
+        """
+        return cast("list[int]", self.llm.get_token_ids(text))
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        of_llm = self.llm._get_ls_params(stop=stop, **kwargs)
+        known = {name: value for name, value in of_llm.items() if name != "ls_model_name"}
+        return cast("LangSmithParams", {**params, **known, "ls_model_type": "chat"})
+
+    def _secrets(self) -> Iterator[str]:
+        yield from super()._secrets()
+        yield from Requests(self.llm, SyncShell(), parameters={}).secrets()
+
+    @classmethod
+    def _check_class(cls) -> None:
+        """It needs no `_chat`: it has an LLM."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_limits(cls, values: Any) -> Any:
+        for name in _OF_THE_LLM if isinstance(values, dict) else ():
+            if name in values:
+                raise ValueError(f"{name} is a field of the LLM: set it there, before as_chat()")
+        return values
+
+    @field_validator("llm")
+    @classmethod
+    def _check_llm(cls, value: Any) -> Any:
+        if not isinstance(value, Contract):
+            raise ValueError(f"llm must be a langchain_wrap.LLM, not {type(value).__name__}")
+        return value
+
+    @field_validator("template")
+    @classmethod
+    def _check_template(cls, value: Any) -> Any:
+        if value is not None:
+            ChatTemplate.of(value)
+        return value
+
+
+def _counts(llm: Contract) -> bool:
+    if "_tokenize" in (getattr(llm, "methods", None) or ()):
+        return True
+    own = type(llm)._tokenize
+    return own is not Contract._tokenize and type(llm).__name__ != "FunctionLLM"
+
+
+LLMChat._general = frozenset(LLMChat.model_fields) - {
+    "llm", "template", "template_parameters", "tools", "tool_format", "reasoning_tags",
+}  # fmt: skip
