@@ -379,7 +379,7 @@ class ChatModel(Settings, BaseChatModel):
         """Return what reads an answer; `inside` where the prompt has begun the reasoning."""
         if self.reasoning_tags is None:
             return inner or TextParser()
-        return ReasoningParser(self.reasoning_tags, inside=inside, then=inner)
+        return ReasoningParser(self.reasoning_tags, inside=inside, next=inner)
 
     def _tool_format(self) -> ToolFormat:
         """Return how a model without tools of its own writes its calls."""

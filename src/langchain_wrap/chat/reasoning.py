@@ -15,20 +15,20 @@ class ReasoningParser:
         tags: What opens and what closes the reasoning.
         inside: Whether the prompt has opened it already. That of some templates has; a model that
             opens it once more is understood, too.
-        next: The parser of the answer; without one it is all text.
+        then: The parser of the answer; without one it is all text.
     """
 
     def __init__(
         self,
         tags: tuple[str, str] = ("<think>", "</think>"),
         inside: bool = False,
-        next: Parser | None = None,
+        then: Parser | None = None,
     ) -> None:
         self._open, self._close = tags
         if not self._open or not self._close:
             raise ValueError(f"the tags of reasoning must be two texts, not {tags!r}")
         self._inside = inside
-        self._then: Parser = next if next is not None else TextParser()
+        self._then: Parser = then if then is not None else TextParser()
         self._state = self._before
         self._buffer = ""
         self._final = False
