@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import BaseMessage
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from langchain_wrap.chat.asking import has_calls, with_schema, with_tools
 from langchain_wrap.chat.call import Attempt, Call
 from langchain_wrap.chat.formats import format_of
 from langchain_wrap.chat.formats.base import ToolFormat
-from langchain_wrap.chat.history import as_dicts
 from langchain_wrap.chat.model import ChatModel
+from langchain_wrap.chat.prompt import Prompt, prompt_of, template_named
 from langchain_wrap.chat.template import ChatTemplate
 from langchain_wrap.contract import Contract
 from langchain_wrap.pipeline.requests import Requests
@@ -54,8 +53,6 @@ class LLMChat(ChatModel):
     template_parameters: dict[str, Any] = Field(default_factory=dict)
     """Variables for the template, such as `{"enable_thinking": False}`."""
 
-    _made: Any = PrivateAttr(default=None)
-
     @classmethod
     def of(cls, llm: Contract, fields: Mapping[str, Any]) -> LLMChat:
         """Return the chat model of an LLM; callbacks, cache and the like are those of the LLM."""
@@ -72,63 +69,57 @@ class LLMChat(ChatModel):
         return {**self.llm._identifying_params, **own}
 
     @property
+    def _model_name(self) -> str:
+        found = self.llm._params().get("model_name")
+        return found if isinstance(found, str) else self.llm.get_name()
+
+    @property
     def _is_native(self) -> bool:
         return self.template is None and bool(self.llm._chats_natively)
 
     def _attempt(self, call: Call, messages: list[BaseMessage]) -> Attempt:
         if self._is_native:
             return self._native(self.llm, call, messages)
-        template, how = self._template(), self._tool_format()
-        tools, parameters = call.tools, dict(call.parameters)
-        if not template.takes_tools and (tools.offered or has_calls(messages)):
-            messages = with_tools(messages, tools, how)
-        offered = tools.specs if tools.offered and template.takes_tools else None
-        before = after = ""
-        certain = False
-        stops = [*template.stops, *(how.stops if tools.offered else ())]
-        constraint = how.constraint(tools) if tools.required else None
-        if constraint is not None:
-            held = self.llm._schema_parameters(constraint.schema)
-            if held is not None:
-                parameters |= held
-                before, after, certain, stops = constraint.prefix, constraint.suffix, True, []
-        elif call.json_schema is not None:
-            messages = with_schema(messages, call.json_schema)
-            held = self.llm._schema_parameters(call.json_schema)
-            if held is not None:
-                parameters |= held
-                stops = []
-        prompt = template.render(as_dicts(messages), tools=offered, **self.template_parameters)
+        prompt = self._prompt(call, messages)
         requests = Requests(
             self.llm,
             call.shell,
-            stop=[*(call.stop or ()), *stops],
-            parameters=parameters,
+            stop=[*(call.stop or ()), *prompt.stops],
+            parameters={**call.parameters, **prompt.parameters},
             member=call.member,
         )
-        generation, cancel = self._begin(requests, call, prompt + before)
-        inner = how.parser(tools) if tools.offered else None
-        thinking = self.reasoning_tags is not None and prompt.rstrip().endswith(
-            self.reasoning_tags[0]
-        )
+        generation, cancel = self._begin(requests, call, prompt.text)
+        tags = self.reasoning_tags
         return Attempt(
             generation=generation,
             cancel=cancel,
-            parser=self._parser(inner, inside=thinking and not before),
-            before=before,
-            after=after,
-            certain=certain,
-            count=self._counter(prompt + before),
+            parser=self._parser(
+                self._tool_format().parser(call.tools),
+                inside=tags is not None and prompt.text.rstrip().endswith(tags[0]),
+            ),
+            before=prompt.before,
+            after=prompt.after,
+            certain=prompt.certain,
+            count=self._counter(prompt.text),
+        )
+
+    def _prompt(self, call: Call, messages: list[BaseMessage]) -> Prompt:
+        return prompt_of(
+            messages,
+            self._template(),
+            self._tool_format(),
+            tools=call.tools,
+            json_schema=call.json_schema,
+            hold=self.llm._schema_parameters,
+            variables=self.template_parameters,
         )
 
     def _template(self) -> ChatTemplate:
-        """Return the template; the LLM is asked for its own once."""
-        if self._made is None or self._made[0] != self.template:
-            special = dict(self.llm._special_tokens())
-            own = None if self.template is not None else self.llm._chat_template()
-            made = ChatTemplate.of(self.template or own or "plain", special_tokens=special)
-            self._made = (self.template, made)
-        return cast("ChatTemplate", self._made[1])
+        if isinstance(self.template, ChatTemplate):
+            return self.template
+        own = None if self.template is not None else self.llm._chat_template()
+        special = tuple(self.llm._special_tokens().items())
+        return template_named(self.template or own or "plain", special)
 
     def _tool_format(self) -> ToolFormat:
         if self.tool_format is not None or self._is_native:
@@ -156,6 +147,19 @@ class LLMChat(ChatModel):
             NotImplementedError: The LLM cannot count tokens.
         """
         return cast("list[int]", self.llm.get_token_ids(text))
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return how many tokens messages are as a prompt, by the LLM's own template and tokenizer.
+
+        Raises:
+            NotImplementedError: The LLM cannot count tokens.
+        """
+        if self._is_native:
+            return super().get_num_tokens_from_messages(messages, tools)
+        call = self._call(SyncShell(), messages, {"tools": tools or ()})
+        return len(self.get_token_ids(self._prompt(call, call.messages).text))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)

@@ -19,30 +19,46 @@ def has_calls(messages: Sequence[BaseMessage]) -> bool:
     )
 
 
-def with_tools(messages: list[BaseMessage], tools: Tools, how: ToolFormat) -> list[BaseMessage]:
-    """Return messages that tell of the tools, their calls and answers in text alone."""
+def with_tools(
+    messages: list[BaseMessage], tools: Tools, how: ToolFormat, *, system: bool = True
+) -> list[BaseMessage]:
+    """Return messages that tell of the tools, their calls and answers in text alone.
+
+    Args:
+        messages: The conversation.
+        tools: What may be called.
+        how: How the model writes its calls.
+        system: Whether the model knows system messages.
+    """
     told = [_as_text(message, how) for message in messages]
-    return with_system(told, how.instructions(tools)) if tools.offered else told
+    return _with(told, how.instructions(tools), system) if tools.offered else told
 
 
-def with_schema(messages: list[BaseMessage], schema: dict[str, Any]) -> list[BaseMessage]:
+def with_schema(
+    messages: list[BaseMessage], schema: dict[str, Any], *, system: bool = True
+) -> list[BaseMessage]:
     """Return messages that ask for an answer which is JSON that is valid for a schema."""
     if schema == {"type": "object"}:
-        return with_system(messages, "Answer with a JSON object, and with nothing else.")
-    text = json.dumps(schema, ensure_ascii=False)
-    return with_system(
-        messages,
+        return _with(messages, "Answer with a JSON object, and with nothing else.", system)
+    text = (
         "Answer with a JSON object that is valid for this JSON schema, and with nothing else:\n"
-        + text,
+        + json.dumps(schema, ensure_ascii=False)
     )
+    return _with(messages, text, system)
 
 
-def with_system(messages: list[BaseMessage], text: str) -> list[BaseMessage]:
-    """Return messages with `text` at the end of the system message, which is made if need be."""
+def _with(messages: list[BaseMessage], text: str, system: bool) -> list[BaseMessage]:
+    """Return messages with `text` in the system message, or before the first of the user."""
     if messages and isinstance(messages[0], SystemMessage):
         first = str(messages[0].text)
         return [SystemMessage(f"{first}\n\n{text}" if first else text), *messages[1:]]
-    return [SystemMessage(text), *messages]
+    if system:
+        return [SystemMessage(text), *messages]
+    for number, message in enumerate(messages):
+        if isinstance(message, HumanMessage):
+            asked = HumanMessage(f"{text}\n\n{message.text}")
+            return [*messages[:number], asked, *messages[number + 1 :]]
+    return [HumanMessage(text), *messages]
 
 
 def _as_text(message: BaseMessage, how: ToolFormat) -> BaseMessage:

@@ -135,7 +135,7 @@ class CallParser:
 
     def _may_become(self, mark: str) -> bool:
         """Whether the whole buffer is the beginning of a mark."""
-        return bool(mark) and not self._final and mark.startswith(self._buffer)
+        return len(self._buffer) < len(mark) and not self._final and mark.startswith(self._buffer)
 
     def _held_back(self, marks: Collection[str]) -> int:
         """Return how much of the buffer's end may be the beginning of a mark."""
@@ -148,6 +148,8 @@ class CallParser:
         return 0
 
     def _say(self, text: str) -> None:
+        if not text:
+            return  # separators are said only with what shows that no call follows
         text = self._spaces + text
         if self._after_call:
             text = text.lstrip()
@@ -168,6 +170,8 @@ class CallParser:
             return False
         self._say(self._take(found.start()))
         mark = found.group()
+        if self._may_become(self._syntax.open):
+            return False
         if mark == self._syntax.open:
             self._take(len(mark))
             self._announced = True

@@ -69,11 +69,11 @@ def _forms(messages: list[Message]) -> Iterator[Form]:
     whole = list(enumerate(messages, 1))
     yield whole
     if any(message.get("tool_calls") for message in messages):
-        yield _with_json_arguments(whole)
-        for change in (_without_empty_content, _words_then_calls, _call_by_call):
-            form = change(whole)
+        words = _words_then_calls(whole)
+        for form in (whole, words, _call_by_call(whole), _call_by_call(words)):
             for variant in (form, _without_empty_content(form)):
-                yield variant
+                if variant is not whole:
+                    yield variant
                 yield _with_json_arguments(variant)
     yield _with_blocks(whole)
 
@@ -118,7 +118,7 @@ def _words_then_calls(form: Form) -> Form:
         if message.get("tool_calls") and message.get("content"):
             words = {key: value for key, value in message.items() if key != "tool_calls"}
             changed += [(number, words), (number, {**message, "content": ""})]
-            changed[-1][1].pop("reasoning_content", None)
+            _forget_thoughts(changed[-1][1])
         else:
             changed.append((number, message))
     return changed
@@ -127,7 +127,7 @@ def _words_then_calls(form: Form) -> Form:
 def _call_by_call(form: Form) -> Form:
     """Some templates take one call a message: give each with its answer before the next."""
     changed: Form = []
-    waiting = _words_then_calls(form)
+    waiting = list(form)
     while waiting:
         number, message = waiting.pop(0)
         calls = message.get("tool_calls") or ()
@@ -137,12 +137,21 @@ def _call_by_call(form: Form) -> Form:
         answers: Form = []
         while waiting and waiting[0][1].get("role") == "tool":
             answers.append(waiting.pop(0))
-        for call in calls:
-            changed.append((number, {**message, "tool_calls": [call]}))
+        for index, call in enumerate(calls):
+            more = {"content": ""} if index else {}  # the first has what the message says
+            changed.append((number, {**message, "tool_calls": [call], **more}))
+            if index:
+                _forget_thoughts(changed[-1][1])
             changed += [pair for pair in answers if pair[1].get("tool_call_id") == call.get("id")]
         ids = [call.get("id") for call in calls]
         changed += [pair for pair in answers if pair[1].get("tool_call_id") not in ids]
     return changed
+
+
+def _forget_thoughts(message: Message) -> None:
+    """Take thoughts out of what continues a message: they stand in its first part."""
+    for key in ("reasoning_content", "thinking", "reasoning"):
+        message.pop(key, None)
 
 
 def _lost(render: Callable[[list[Message]], str], form: Form, prompt: str) -> Mark | None:

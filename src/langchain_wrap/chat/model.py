@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -306,6 +306,32 @@ class ChatModel(Settings, BaseChatModel):
         *,
         streamed: bool,
     ) -> Turn:
+        call = self._call(shell, messages, kwargs, stop, run_manager, streamed=streamed)
+        turn = Turn(
+            call,
+            partial(self._attempt, call),
+            repairs=self.max_repairs,
+            name=self._model_name,
+            secrets=self._secrets,
+        )
+        turns.note(turn)
+        return turn
+
+    def _call(
+        self,
+        shell: Shell,
+        messages: list[BaseMessage],
+        kwargs: Mapping[str, Any],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        *,
+        streamed: bool = False,
+    ) -> Call:
+        """Return what is asked, of what langchain-core's methods are given.
+
+        Raises:
+            TypeError, ValueError: A message, tool, schema or stop cannot be used.
+        """
         parameters = {name: value for name, value in kwargs.items() if name not in _TRACING}
         tools = Tools.of(
             [*self.tools, *(parameters.pop("tools", None) or ())],
@@ -313,7 +339,7 @@ class ChatModel(Settings, BaseChatModel):
             strict=parameters.pop("strict", None),
             parallel_tool_calls=parameters.pop("parallel_tool_calls", None),
         )
-        call = Call(
+        return Call(
             messages=history.checked(messages),
             tools=tools,
             shell=shell,
@@ -325,15 +351,6 @@ class ChatModel(Settings, BaseChatModel):
             member=Member.take(),
             on_retry=getattr(run_manager, "on_retry", None),
         )
-        turn = Turn(
-            call,
-            partial(self._attempt, call),
-            repairs=self.max_repairs,
-            name=self._model_name,
-            secrets=self._secrets,
-        )
-        turns.note(turn)
-        return turn
 
     def _attempt(self, call: Call, messages: list[BaseMessage]) -> Attempt:
         """Return one way of the messages through the model."""
@@ -348,7 +365,7 @@ class ChatModel(Settings, BaseChatModel):
         if "tools" not in takes.parameters:
             if call.tools.offered or has_calls(messages):
                 messages = with_tools(messages, call.tools, how)
-                parser = how.parser(call.tools) if call.tools.offered else None
+                parser = how.parser(call.tools)
         elif call.tools.offered:
             parameters["tools"] = call.tools.specs
             if "tool_choice" in takes.parameters:
@@ -379,7 +396,7 @@ class ChatModel(Settings, BaseChatModel):
         """Return what reads an answer; `inside` where the prompt has begun the reasoning."""
         if self.reasoning_tags is None:
             return inner or TextParser()
-        return ReasoningParser(self.reasoning_tags, inside=inside, next=inner)
+        return ReasoningParser(self.reasoning_tags, inside, inner)
 
     def _tool_format(self) -> ToolFormat:
         """Return how a model without tools of its own writes its calls."""

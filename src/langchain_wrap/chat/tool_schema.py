@@ -6,7 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 Schema = dict[str, Any]
@@ -146,7 +146,9 @@ class Hoist:
                 self.defs[name] = self._copy(resolve(root, reference), entry)
             return f"#/$defs/{names[reference]}"
 
-        return self._copy({"properties": {}, **root}, entry)  # type: ignore[no-any-return]
+        # Without properties it would stay open, and a tool without arguments be given some.
+        whole = {"properties": {}, **follow(root, root)}
+        return cast("Schema", self._copy(whole, entry))
 
     def _free(self, wanted: str) -> str:
         wanted = re.sub(r"\W", "_", wanted, flags=re.ASCII)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from langchain_core.tools import BaseTool, create_schema_from_function
+from langchain_core.tools import BaseTool, Tool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +16,7 @@ from langchain_wrap.chat.tool_schema import (
     Hoist,
     Schema,
     check_schema,
+    follow,
     is_recursive,
     mismatch,
 )
@@ -187,62 +188,66 @@ def _spec(
             "give it as a pydantic class or as a JSON schema with $ref"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TypeError(f"tool {number} ({_named(tool)}) cannot be used as one: {error}") from error
+        said = " ".join(str(error).split())
+        raise TypeError(f"tool {number} ({_named(tool)}) cannot be used as one: {said}") from error
     function = spec.get("function")
     if not isinstance(function, dict):
         raise ValueError(f"tool {number} is {spec.get('type')!r}; a model here calls functions")
     name = function.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"tool {number} has no name, but {name!r}")
-    model = _model(tool)
+    own = _own_schema(tool)
     parameters = function.get("parameters") or {}
     try:
-        if model is not None and not isinstance(tool, dict):
-            parameters = _own_schema(model) or parameters
+        parameters = _recursive(own) or parameters
         if isinstance(parameters, dict) and ("properties" in parameters or not parameters):
-            # What templates and engines look at, also of a tool without arguments.
-            parameters = {"type": "object", "properties": {}, **parameters}
+            parameters = {"type": "object", **parameters}
         check_schema(parameters)
     except ValueError as error:
         raise ValueError(f"the schema of tool {name!r} cannot be used: {error}") from None
-    function["parameters"] = parameters
+    # What templates and engines look at, also of a tool without arguments.
+    function["parameters"] = {**follow(parameters, parameters)}
+    function["parameters"].setdefault("properties", {})
     if strict is not None:
         # Only now: the conversion cannot take `strict` for what has no parameters.
         spec = convert_to_openai_tool(function, strict=strict)
-    return spec, model
+    return spec, own if isinstance(own, type) else None
 
 
-def _model(tool: Any) -> type[BaseModel] | None:
-    """Return the pydantic class that the tool's arguments become, as far as a model sees it."""
+def _own_schema(tool: Any) -> type[BaseModel] | dict[str, Any] | None:
+    """Return what the tool's arguments become, as far as a model sees it, where that is known."""
     schema: Any = tool
+    if isinstance(tool, dict) or (isinstance(tool, Tool) and not tool.args_schema):
+        return None
     if isinstance(tool, BaseTool):
         schema = tool.tool_call_schema
     elif inspect.isroutine(tool):
         try:
             schema = create_schema_from_function(
-                tool.__name__, tool, filter_args=(), parse_docstring=False, include_injected=False
+                tool.__name__, tool, filter_args=(), parse_docstring=True, include_injected=False
             )
         except Exception:
             # What LangChain has made of the signature is enough to go by.
             return None
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    if isinstance(schema, dict) or (isinstance(schema, type) and issubclass(schema, BaseModel)):
         return schema
     return None
 
 
-def _own_schema(model: type[BaseModel]) -> Schema | None:
-    """Return the schema of a recursive class.
+def _recursive(own: type[BaseModel] | dict[str, Any] | None) -> Schema | None:
+    """Return a tool's own schema if it is recursive.
 
     LangChain's conversion puts each definition in its place, and `{}` where that has no end: a
     model held to it would be held to nothing there.
     """
     try:
-        schema = model.model_json_schema()
+        schema = own.model_json_schema() if isinstance(own, type) else copy.deepcopy(own)
     except Exception:
         # Types that JSON schema cannot say; the conversion has coped with them.
         return None
-    if not is_recursive(schema):
+    if schema is None or not is_recursive(schema):
         return None
+    schema = follow(schema, schema)
     return {key: value for key, value in schema.items() if key not in ("title", "description")}
 
 
