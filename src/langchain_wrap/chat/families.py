@@ -192,6 +192,6 @@ FAMILIES = {
     "mistral": Family(_MISTRAL, ("</s>",)),
     "gemma": Family(_GEMMA, ("<end_of_turn>",)),
     "phi": Family(_PHI, ("<|end|>",)),
-    "plain": Family(_PLAIN, ("\nUser:",)),
+    "plain": Family(_PLAIN, ("\n\nUser:", "\nUser:")),
 }
 """The templates that have a name."""

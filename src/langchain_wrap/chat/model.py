@@ -72,6 +72,10 @@ class ChatModel(Settings, BaseChatModel):
 
     model_config = Settings.model_config  # langchain-core's would win, as that of the last base
 
+    streaming: bool | None = None
+    """Whether `invoke` streams, for handlers that want tokens; False: nothing does, not even
+    `stream`. None: what is asked for."""
+
     tools: Sequence[Any] = ()
     """Tools that are offered in every call, besides those of `bind_tools`."""
 
@@ -434,7 +438,9 @@ class ChatModel(Settings, BaseChatModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
-        return cast("LangSmithParams", {**params, "ls_model_name": self._model_name})
+        asked = kwargs.get("model")  # a call may name another
+        name = asked if isinstance(asked, str) else self._model_name
+        return cast("LangSmithParams", {**params, "ls_model_name": name})
 
     @property
     def max_batch_size(self) -> None:

@@ -67,11 +67,8 @@ def prompt_of(
     elif schema is not None:
         messages = with_schema(messages, schema, system=_takes_system(template))
     held = None if schema is None else hold(schema)
-    text = template.render(
-        as_dicts(messages),
-        tools=tools.specs if tools.offered and template.takes_tools else None,
-        **variables,
-    )
+    offered = tools.specs if tools.offered and template.takes_tools else None
+    text = template.render(as_dicts(messages), tools=offered, **variables)
     if constraint is not None and held is not None:
         return Prompt(
             text=text + constraint.prefix,

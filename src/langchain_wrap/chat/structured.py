@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from operator import itemgetter
-from typing import Any, cast, is_typeddict
+from typing import Any, cast
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
@@ -13,7 +13,9 @@ from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from langchain_core.utils.pydantic import is_pydantic_v1_subclass
+from pydantic import BaseModel, TypeAdapter
+from typing_extensions import TypedDict, get_type_hints, is_typeddict
 
 from langchain_wrap.chat.tool_schema import Hoist, check_schema
 from langchain_wrap.errors import did_you_mean
@@ -36,7 +38,7 @@ def structured(
             f"method={method!r} is none of {', '.join(METHODS)}.{did_you_mean(method, METHODS)}"
         )
     wanted = schema_of(schema)
-    tracing = {"kwargs": {"method": method}, "schema": wanted}
+    tracing = {"kwargs": {"method": method}, "schema": _as_traced(schema, wanted)}
     asked: Runnable[Any, Any]
     if method == "function_calling":
         tool = {
@@ -78,6 +80,8 @@ def schema_of(schema: Any) -> dict[str, Any]:
         found = _of_dict(schema)
     elif isinstance(schema, type) and issubclass(schema, BaseModel):
         found = schema.model_json_schema()
+    elif _is_old(schema):
+        found = schema.schema()
     elif dataclasses.is_dataclass(schema):
         found = TypeAdapter(schema).json_schema()
     elif is_typeddict(schema):
@@ -112,7 +116,32 @@ def _of_dict(schema: dict[str, Any]) -> dict[str, Any]:
 def _of_typed_dict(schema: Any) -> dict[str, Any]:
     if any("Annotated" in str(hint) for hint in schema.__annotations__.values()):
         return convert_to_json_schema(schema)  # LangChain's way of describing keys
-    return TypeAdapter(schema).json_schema()
+    return TypeAdapter(_readable(schema)).json_schema()
+
+
+def _readable(schema: Any) -> Any:
+    """Return a TypedDict class that pydantic takes: below Python 3.12 not those of `typing`."""
+    if type(schema) is type(TypedDict("_", {})):  # noqa: UP013
+        return schema
+    hints = get_type_hints(schema, include_extras=True)
+    keys = {
+        key: hint if key in schema.__required_keys__ else NotRequired[hint]
+        for key, hint in hints.items()
+    }
+    return TypedDict(schema.__name__, keys)
+
+
+def _is_old(schema: Any) -> bool:
+    """Whether it is a class of pydantic's first version."""
+    return isinstance(schema, type) and is_pydantic_v1_subclass(schema)
+
+
+def _as_traced(schema: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema as langchain-core's own models tell it to tracers."""
+    try:
+        return convert_to_json_schema(schema)
+    except (TypeError, ValueError, KeyError, RecursionError):
+        return wanted  # a kind of schema that only we take
 
 
 def taken(parameters: dict[str, Any]) -> dict[str, Any] | None:

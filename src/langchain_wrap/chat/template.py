@@ -183,11 +183,13 @@ class ChatTemplate:
         if found := _TOKEN.match(end.strip()) or _TOKEN.match(between.strip()):
             return (found[0],)
         line = end.strip().partition("\n")[0]
-        if line and between.strip().startswith(line):
+        if _is_mark(line) and between.strip().startswith(line):
             return (line,)
         # Nothing ends a turn but the beginning of the next one: "\nUser:".
         start = between.strip()
-        return ("\n" * ("\n" in between[: between.find(start)]) + start,) if start else ()
+        if not _is_mark(start):
+            return ()
+        return ("\n" * ("\n" in between[: between.find(start)]) + start,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ChatTemplate) and self._key() == other._key()
@@ -204,6 +206,11 @@ class ChatTemplate:
                 return f"ChatTemplate.named({name!r})"
         digest = hashlib.sha256(self.source.encode()).hexdigest()[:12]
         return f"<ChatTemplate of {len(self.source)} characters, sha256 {digest}>"
+
+
+def _is_mark(text: str) -> bool:
+    """Whether a text tells one turn from the next: ")" may be a part of any answer."""
+    return len(text) >= 4 and any(map(str.isalpha, text))
 
 
 def _with_short_ids(message: dict[str, Any]) -> dict[str, Any]:

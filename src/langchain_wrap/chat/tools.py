@@ -187,7 +187,7 @@ def _spec(
             f"tool {number} ({_named(tool)}) has a recursive schema that cannot be converted; "
             "give it as a pydantic class or as a JSON schema with $ref"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:
         said = " ".join(str(error).split())
         raise TypeError(f"tool {number} ({_named(tool)}) cannot be used as one: {said}") from error
     function = spec.get("function")

@@ -33,6 +33,8 @@ class _Loaded:
     def __init__(self) -> None:
         self.engine: Engine | None = None
         self.key: tuple[Any, ...] = ()
+        self.begins: bool | None = None
+        """Whether the engine puts a BOS token before each prompt."""
 
     def __reduce__(self) -> tuple[type[_Loaded], tuple[()]]:
         return _Loaded, ()
@@ -130,6 +132,7 @@ class LlamaCpp(Sampling, LLM):
         engine = self._engine()
         check_tokens(parameters, read_gguf(Path(engine.settings.path)).vocabulary)
         self._prove(engine, parameters, cancel)
+        prompt = self._without_bos(engine, prompt)
         body = {**as_body(parameters), "prompt": prompt, "cache_prompt": self.cache_prompt}
         for message in generate(engine, body, reuse=self.cache_prompt, cancel=cancel):
             if "prompt_progress" not in message:
@@ -137,7 +140,29 @@ class LlamaCpp(Sampling, LLM):
 
     def _tokenize(self, text: str) -> list[int]:
         _check_text(text)
-        return self._engine().tokenize(text)
+        engine = self._engine()
+        return engine.tokenize(self._without_bos(engine, text))
+
+    def _chat_template(self) -> str | None:
+        return read_gguf(weights.resolve(self.model_path)).chat_template
+
+    def _special_tokens(self) -> Mapping[str, str]:
+        return read_gguf(weights.resolve(self.model_path)).special_tokens
+
+    def _schema_parameters(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        return {"json_schema": dict(schema)}
+
+    def _without_bos(self, engine: Engine, prompt: str) -> str:
+        """Return a prompt without the BOS token that the engine will put before it.
+
+        Chat templates write it themselves; a model was never trained on two of them.
+        """
+        bos = read_gguf(Path(engine.settings.path)).special_tokens.get("bos_token")
+        if not bos or not prompt.startswith(bos):
+            return prompt
+        if self._loaded.begins is None:
+            self._loaded.begins = len(engine.tokenize(bos)) > 1
+        return prompt.removeprefix(bos) if self._loaded.begins else prompt
 
     @property
     def _llm_type(self) -> str:
@@ -182,7 +207,7 @@ class LlamaCpp(Sampling, LLM):
         engine = loaded.engine
         if engine is None or loaded.key != key or not engine.usable:
             engine = engine_for(self._settings())
-            loaded.engine, loaded.key = engine, key
+            loaded.engine, loaded.key, loaded.begins = engine, key, None
         return engine
 
     def _settings(self) -> Settings:

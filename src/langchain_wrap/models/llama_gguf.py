@@ -1,12 +1,17 @@
-"""GGUF files: enough of the header to refuse a broken file before the engine sees it."""
+"""GGUF files: enough of the header to refuse a broken file before the engine sees it.
+
+And what it says about chat: the template and the texts of the special tokens.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +50,16 @@ _BLOCKS = {
     23: (256, 136),  # IQ4_XS
     30: (1, 2),  # BF16
 }
+_TOKENS = "tokenizer.ggml.tokens"
+# The texts that chat templates know, by the key of the token's id and, for files of llama's own
+# tokenizer, which may leave it out, the id that llama.cpp takes then.
+_SPECIAL = {
+    "bos_token": ("tokenizer.ggml.bos_token_id", 1),
+    "eos_token": ("tokenizer.ggml.eos_token_id", 2),
+    "unk_token": ("tokenizer.ggml.unknown_token_id", 0),
+    "pad_token": ("tokenizer.ggml.padding_token_id", None),
+}
+_STRIDE = 4096
 _HEADER = struct.Struct("<4sIQQ")
 _LENGTH = struct.Struct("<Q")
 
@@ -58,6 +73,10 @@ class Gguf:
     """How many tokens the model was trained to see at once."""
     vocabulary: int | None
     """How many tokens the model knows."""
+    chat_template: str | None = None
+    """How messages become a prompt, in Jinja."""
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    """The texts of `bos_token`, `eos_token` and the like, as far as the file has them."""
 
 
 def check_start(path: Path) -> None:
@@ -110,6 +129,7 @@ def _read(path: str, size: int, mtime_ns: int) -> Gguf:
         try:
             cursor = _Cursor(view)
             wanted, end = cursor.header()
+            special = _special_tokens(wanted, cursor)
         except (struct.error, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
             raise ValueError(
                 f"model file {path!r} is cut off or garbled: its header does not end within "
@@ -122,11 +142,29 @@ def _read(path: str, size: int, mtime_ns: int) -> Gguf:
         )
     architecture = str(wanted.get("general.architecture", ""))
     length = wanted.get(f"{architecture}.context_length")
+    template = wanted.get("tokenizer.chat_template")
     return Gguf(
         architecture,
         length if isinstance(length, int) else None,
-        wanted.get("tokenizer.ggml.tokens"),
+        wanted.get(_TOKENS),
+        template if isinstance(template, str) and template.strip() else None,
+        special,
     )
+
+
+def _special_tokens(metadata: Mapping[str, Any], cursor: _Cursor) -> dict[str, str]:
+    """Return the texts of the special tokens that a file names."""
+    texts = {}
+    for name, (key, default) in _SPECIAL.items():
+        own = metadata.get("tokenizer.ggml.model") == "llama"
+        token = metadata.get(key, default if own else None)
+        text = None
+        if isinstance(token, int):
+            with contextlib.suppress(UnicodeDecodeError):  # a token need not be whole characters
+                text = cursor.item(_TOKENS, token)
+        if text is not None:
+            texts[name] = text
+    return texts
 
 
 class _Cursor:
@@ -135,6 +173,19 @@ class _Cursor:
     def __init__(self, view: mmap.mmap) -> None:
         self._view = view
         self._at = 0
+        self._arrays: dict[str, tuple[int, list[int]]] = {}
+        """Arrays of texts: how many, and where each `_STRIDE`th of them is."""
+
+    def item(self, key: str, index: int) -> str | None:
+        """Return a text of an array that was gone past; None if there is none."""
+        count, marks = self._arrays.get(key, (0, []))
+        if not 0 <= index < count:
+            return None
+        at = marks[index // _STRIDE]
+        for _ in range(index % _STRIDE):
+            at += 8 + _LENGTH.unpack_from(self._view, at)[0]
+        self._at = at
+        return self._text()
 
     def header(self) -> tuple[dict[str, Any], int]:
         """Return the metadata that is of use and where the last tensor ends, as far as is known."""
@@ -145,7 +196,7 @@ class _Cursor:
         metadata: dict[str, Any] = {}
         for _ in range(pairs):
             key = self._text()
-            value = self._value(self._number("I"))
+            value = self._value(self._number("I"), key)
             if value is not None:
                 metadata[key] = value
         last = max((self._tensor_end() for _ in range(tensors)), default=0)
@@ -177,25 +228,29 @@ class _Cursor:
         self._at = end
         return text
 
-    def _value(self, kind: int) -> Any:
+    def _value(self, kind: int, key: str) -> Any:
         if kind == _STRING:
             return self._text()
         if kind == _ARRAY:
-            return self._skip_array()
+            return self._skip_array(key)
         code = _SCALARS[kind]
         (value,) = struct.unpack_from("<" + code, self._view, self._at)
         self._at += struct.calcsize("<" + code)
         return value
 
-    def _skip_array(self) -> int:
+    def _skip_array(self, key: str = "") -> int:
         """Go past an array; return its length, which is all that is of use."""
         kind, count = self._number("I"), self._number("Q")
         if kind == _STRING:
             # A vocabulary has 10^5 of them: this loop is the header's whole cost.
             view, at, unpack = self._view, self._at, _LENGTH.unpack_from
-            for _ in range(count):
-                at += 8 + unpack(view, at)[0]
+            marks = []
+            for start in range(0, count, _STRIDE):
+                marks.append(at)
+                for _ in range(min(_STRIDE, count - start)):
+                    at += 8 + unpack(view, at)[0]
             self._at = at
+            self._arrays[key] = count, marks
         elif kind == _ARRAY:
             for _ in range(count):
                 self._skip_array()
