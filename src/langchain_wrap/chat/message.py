@@ -32,7 +32,7 @@ def chunk_of(piece: Piece) -> AIMessageChunk:
     return AIMessageChunk(content="", tool_call_chunks=[call])
 
 
-_ENDS = ("]", "}", '"]', '"}')
+_ENDS = ("]", "}", '"]', '"}', '\\"]', '\\"}')
 
 
 def unreadable_end(args: str) -> str:

@@ -12,7 +12,7 @@ from langchain_core.language_models.base import LangSmithParams, LanguageModelIn
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from langchain_wrap.chat import history, structured
 from langchain_wrap.chat.asking import has_calls, with_schema, with_tools
@@ -26,6 +26,7 @@ from langchain_wrap.chat.pieces import Parser
 from langchain_wrap.chat.reasoning import ReasoningParser
 from langchain_wrap.chat.tools import Tools
 from langchain_wrap.chat.turn import Turn
+from langchain_wrap.errors import did_you_mean
 from langchain_wrap.pipeline.generation import Generation
 from langchain_wrap.pipeline.identity import canonical, describe
 from langchain_wrap.pipeline.requests import Requests
@@ -428,6 +429,16 @@ class ChatModel(Settings, BaseChatModel):
 
     def _secrets(self) -> Iterator[str]:
         yield from Requests(self, SyncShell(), parameters={}).secrets()
+
+    @field_validator("tool_format")
+    @classmethod
+    def _check_format(cls, value: str | None) -> str | None:
+        if value is not None and value not in FORMATS:
+            raise ValueError(
+                f"tool_format={value!r} is none of {', '.join(FORMATS)}."
+                f"{did_you_mean(value, FORMATS)}"
+            )
+        return value
 
     @property
     def _model_name(self) -> str:

@@ -58,8 +58,6 @@ def prompt_of(
     Raises:
         ValueError: The template cannot express the conversation.
     """
-    if not template.takes_tools and (tools.offered or has_calls(messages)):
-        messages = with_tools(messages, tools, how, system=_takes_system(template))
     constraint = how.constraint(tools) if tools.required else None
     schema = json_schema
     if constraint is not None:
@@ -67,8 +65,7 @@ def prompt_of(
     elif schema is not None:
         messages = with_schema(messages, schema, system=_takes_system(template))
     held = None if schema is None else hold(schema)
-    offered = tools.specs if tools.offered and template.takes_tools else None
-    text = template.render(as_dicts(messages), tools=offered, **variables)
+    text = _render(messages, template, how, tools, variables)
     if constraint is not None and held is not None:
         return Prompt(
             text=text + constraint.prefix,
@@ -80,6 +77,26 @@ def prompt_of(
     if held is not None:  # what ends a turn elsewhere may be a part of the object
         return Prompt(text=text, parameters=held)
     return Prompt(text=text, stops=(*template.stops, *(how.stops if tools.offered else ())))
+
+
+def _render(
+    messages: list[BaseMessage],
+    template: ChatTemplate,
+    how: ToolFormat,
+    tools: Tools,
+    variables: Mapping[str, Any],
+) -> str:
+    if template.takes_tools:
+        offered = tools.specs if tools.offered else None
+        try:
+            return template.render(as_dicts(messages), tools=offered, **variables)
+        except ValueError:
+            if not has_calls(messages):
+                raise
+            # Some templates have a place for tools, and none for their calls or results.
+    if tools.offered or has_calls(messages):
+        messages = with_tools(messages, tools, how, system=_takes_system(template))
+    return template.render(as_dicts(messages), **variables)
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, cast
 
@@ -14,8 +15,7 @@ from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_pydantic_v1_subclass
-from pydantic import BaseModel, TypeAdapter
-from typing_extensions import TypedDict, get_type_hints, is_typeddict
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 from langchain_wrap.chat.tool_schema import Hoist, check_schema
 from langchain_wrap.errors import did_you_mean
@@ -57,7 +57,11 @@ def structured(
     else:
         held_to = wanted if method == "json_schema" else {"type": "object"}
         asked = model.bind(json_schema=held_to, ls_structured_output_format=tracing, **kwargs)
-    parser = ObjectParser(target=_target(schema), called=method == "function_calling")
+    parser = ObjectParser(
+        target=_target(schema),
+        partly=_is_typed_dict(schema),
+        called=method == "function_calling",
+    )
     if not include_raw:
         return asked | parser
     parsed = RunnablePassthrough.assign(
@@ -84,7 +88,7 @@ def schema_of(schema: Any) -> dict[str, Any]:
         found = schema.schema()
     elif dataclasses.is_dataclass(schema):
         found = TypeAdapter(schema).json_schema()
-    elif is_typeddict(schema):
+    elif _is_typed_dict(schema):
         found = _of_typed_dict(schema)
     else:
         raise TypeError(
@@ -113,22 +117,22 @@ def _of_dict(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _is_typed_dict(schema: Any) -> bool:
+    """Whether it is a TypedDict; `typing` by itself does not know those of typing_extensions."""
+    return (
+        isinstance(schema, type)
+        and issubclass(schema, dict)
+        and hasattr(schema, "__required_keys__")
+    )
+
+
 def _of_typed_dict(schema: Any) -> dict[str, Any]:
     if any("Annotated" in str(hint) for hint in schema.__annotations__.values()):
         return convert_to_json_schema(schema)  # LangChain's way of describing keys
-    return TypeAdapter(_readable(schema)).json_schema()
-
-
-def _readable(schema: Any) -> Any:
-    """Return a TypedDict class that pydantic takes: below Python 3.12 not those of `typing`."""
-    if type(schema) is type(TypedDict("_", {})):  # noqa: UP013
-        return schema
-    hints = get_type_hints(schema, include_extras=True)
-    keys = {
-        key: hint if key in schema.__required_keys__ else NotRequired[hint]
-        for key, hint in hints.items()
-    }
-    return TypedDict(schema.__name__, keys)
+    try:
+        return TypeAdapter(schema).json_schema()
+    except PydanticUserError:  # it is of `typing`, below Python 3.12
+        return convert_to_json_schema(schema)
 
 
 def _is_old(schema: Any) -> bool:
@@ -168,9 +172,16 @@ def taken(parameters: dict[str, Any]) -> dict[str, Any] | None:
     return schema_of(schema)
 
 
-def _target(schema: Any) -> Any:
-    """Return what validates objects; None where they are left as they are."""
-    return None if isinstance(schema, dict) else TypeAdapter(schema)
+def _target(schema: Any) -> Callable[[Any], Any] | None:
+    """Return what makes objects of a class; None where they stay dicts."""
+    if isinstance(schema, dict):
+        return None
+    if _is_old(schema):
+        return cast("Callable[[Any], Any]", schema.parse_obj)
+    try:
+        return TypeAdapter(schema).validate_python
+    except PydanticUserError:  # a TypedDict of `typing`, below Python 3.12
+        return None
 
 
 class ObjectParser(JsonOutputParser):
@@ -182,7 +193,10 @@ class ObjectParser(JsonOutputParser):
     """
 
     target: Any = None
-    """The pydantic `TypeAdapter` that makes the object; None: it stays a dict."""
+    """The function that makes the object of a dict; None: it stays a dict."""
+
+    partly: bool = False
+    """Whether an object that is not whole yet goes out too, as dicts do."""
 
     called: bool = False
     """Whether the object is the arguments of a tool call."""
@@ -196,11 +210,11 @@ class ObjectParser(JsonOutputParser):
         if reason == "length":
             raise _unread(message, "it was cut off at the most tokens that an answer may have")
         value = self._called(message, partial) if self.called else self._written(result, partial)
-        if value is None or self.target is None:
+        if value is None or self.target is None or (partial and self.partly):
             return value
         try:
-            return self.target.validate_python(value)
-        except ValidationError as error:
+            return self.target(value)
+        except ValueError as error:  # which pydantic's errors are
             if partial:
                 return None
             raise _unread(message, str(error)) from error

@@ -38,7 +38,3 @@ class Llama3(ToolFormat):
             'calls it: {"name": <function name>, "parameters": <object of argument names and '
             f"values>}}.{several} Otherwise answer in plain words."
         )
-
-    def _demand(self, tools: Tools) -> str:
-        # "Otherwise" of the offer does not hold where a call is required: said last, this counts.
-        return super()._demand(tools)

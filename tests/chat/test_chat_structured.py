@@ -1,0 +1,197 @@
+"""Structured output, on chat models and on plain LLMs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
+
+import jsonschema
+import pytest
+from chat_llms import Held, Scripted
+from langchain_core.exceptions import OutputParserException
+from langchain_core.prompts import PromptTemplate
+from pydantic import BaseModel, Field
+
+from langchain_wrap import wrap
+from langchain_wrap.chat.structured import schema_of
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str
+    age: int = Field(description="in years")
+
+
+class PersonDict(TypedDict):
+    """Somebody."""
+
+    name: str
+    age: int
+
+
+class Described(TypedDict):
+    """Somebody."""
+
+    name: Annotated[str, ..., "the first name"]
+    age: Annotated[int, ..., "in years"]
+
+
+@dataclass
+class PersonData:
+    name: str
+    age: int
+
+
+class Tree(BaseModel):
+    value: int
+    children: list[Tree] = []
+
+
+BOB = {"name": "Bob", "age": 42}
+AS_TOOL = {
+    "name": "person",
+    "description": "Somebody.",
+    "parameters": Person.model_json_schema(),
+}
+WANTED: list[tuple[Any, Any]] = [
+    (Person, Person(**BOB)),
+    (PersonDict, BOB),
+    (Described, BOB),
+    (PersonData, PersonData(**BOB)),
+    (Person.model_json_schema(), BOB),
+    (AS_TOOL, BOB),
+    ({"type": "function", "function": AS_TOOL}, BOB),
+]
+CALL = "<tool_call>\n" + json.dumps({"name": "{}", "arguments": BOB}) + "\n</tool_call>"
+
+
+def said(method: str, schema: Any) -> str:
+    if method != "function_calling":
+        return json.dumps(BOB)
+    return CALL.replace('"{}"', json.dumps(schema_of(schema)["title"]))
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+@pytest.mark.parametrize(("schema", "wanted"), WANTED)
+async def test_every_schema_by_every_method(method, schema, wanted):
+    llm = Scripted(answers=[said(method, schema)] * 3, asked=[])
+    chat = llm.as_chat(template="chatml").with_structured_output(schema, method=method)
+    assert chat.invoke("Bob is 42.") == wanted
+    assert await chat.ainvoke("Bob is 42.") == wanted
+    assert list(chat.stream("Bob is 42."))[-1] == wanted
+
+
+def test_a_plain_llm_has_it_too():
+    llm = wrap(lambda prompt: f"Sure:\n```json\n{json.dumps(BOB)}\n```", name="f")
+    chain = PromptTemplate.from_template("{who} is 42.") | llm.with_structured_output(Person)
+    assert chain.invoke({"who": "Bob"}) == Person(**BOB)
+
+
+def test_the_schema_is_told_in_the_prompt():
+    llm = Scripted(answers=[json.dumps(BOB)], asked=[])
+    llm.with_structured_output(Person).invoke("Bob is 42.")
+    assert '"in years"' in llm.asked[0]
+
+
+def test_a_model_that_can_be_held_to_a_schema_is_held_to_it():
+    llm = Held(answers=[json.dumps(BOB)], asked=[], seen=[])
+    llm.with_structured_output(Person).invoke("Bob is 42.")
+    schema = llm.seen[0]["json_schema"]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(BOB, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**BOB, "more": 1}, schema)
+
+
+def test_a_stream_gives_the_object_as_far_as_it_has_come():
+    llm = Scripted(answers=[json.dumps(BOB)], asked=[])
+    seen = list(llm.with_structured_output(PersonDict.__annotations__ and AS_TOOL).stream("x"))
+    assert seen[-1] == BOB
+    assert {"name": "Bob"} in seen
+    assert len(seen) > 2
+
+
+def test_include_raw_gives_the_error_instead_of_raising_it():
+    llm = Scripted(answers=["no idea", json.dumps(BOB)], asked=[])
+    chat = llm.with_structured_output(Person, include_raw=True)
+    failed = chat.invoke("x")
+    assert failed["raw"].text == "no idea"
+    assert failed["parsed"] is None
+    assert isinstance(failed["parsing_error"], OutputParserException)
+    good = chat.invoke("x")
+    assert good["parsed"] == Person(**BOB)
+    assert good["parsing_error"] is None
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_an_answer_that_is_cut_off_says_so(method):
+    answer = said(method, Person)[:-20]
+    llm = Scripted(answers=[answer] * 4, asked=[], reason="length")
+    chat = llm.as_chat(template="chatml").with_structured_output(Person, method=method)
+    with pytest.raises(OutputParserException, match="cut off"):
+        chat.invoke("x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [("no idea", "no idea"), ('{"name": "Bob"}', "age"), ("[1, 2]", "no JSON object")],
+)
+def test_an_answer_that_is_no_such_object_is_an_error_that_says_why(answer, problem):
+    with pytest.raises(OutputParserException, match=problem):
+        Scripted(answers=[answer], asked=[]).with_structured_output(Person).invoke("x")
+
+
+def test_a_call_that_is_never_made_is_an_error():
+    llm = Scripted(answers=["no"] * 3, asked=[])
+    chat = llm.with_structured_output(Person, method="function_calling")
+    with pytest.raises(OutputParserException, match="calls no tool"):
+        chat.invoke("x")
+
+
+def test_recursive_schemas_work():
+    answer = '{"value": 1, "children": [{"value": 2, "children": []}]}'
+    for method in ("json_schema", "function_calling"):
+        said = answer
+        if method == "function_calling":
+            said = f'<tool_call>\n{{"name": "Tree", "arguments": {answer}}}\n</tool_call>'
+        llm = Scripted(answers=[said], asked=[])
+        chat = llm.as_chat(template="chatml").with_structured_output(Tree, method=method)
+        assert chat.invoke("x") == Tree(value=1, children=[Tree(value=2)])
+
+
+@pytest.mark.parametrize(
+    ("schema", "error", "problem"),
+    [
+        (int, TypeError, "pydantic, TypedDict or dataclass"),
+        ("Person", TypeError, "not 'Person'"),
+        ({"type": "array"}, ValueError, "object"),
+        ({"title": "A", "type": "object", "properties": {"a": {"$ref": "#/$defs/B"}}}, ValueError,
+         "leads nowhere"),
+    ],
+)  # fmt: skip
+def test_a_schema_that_cannot_be_used_is_an_error_at_once(schema, error, problem):
+    with pytest.raises(error, match=problem):
+        Scripted(answers=[]).as_chat().with_structured_output(schema)
+
+
+def test_an_unknown_method_is_an_error_with_those_there_are():
+    with pytest.raises(ValueError, match="json_schema, function_calling, json_mode"):
+        Scripted(answers=[]).as_chat().with_structured_output(Person, method="json")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "json_schema", "json_schema": {"name": "P", "schema": Person.model_json_schema()}},
+        Person,
+    ],
+)
+def test_openais_response_format_is_understood(form):
+    llm = Held(answers=[json.dumps(BOB)], asked=[], seen=[])
+    llm.as_chat().bind(response_format=form).invoke("x")
+    assert set(llm.seen[0]["json_schema"]["properties"]) == {"name", "age"}
+    llm = Held(answers=["{}"], asked=[], seen=[])
+    llm.as_chat().invoke("x", response_format={"type": "json_object"})
+    assert llm.seen[0]["json_schema"] == {"type": "object"}
