@@ -17,6 +17,7 @@ from langchain_wrap.pipeline.plan import Plan
 from langchain_wrap.pipeline.reader import GRACE
 from langchain_wrap.pipeline.secrets import redact
 from langchain_wrap.pipeline.shell import AsyncShell, SyncShell
+from langchain_wrap.pipeline.signature import does
 from langchain_wrap.pipeline.source import METHODS
 from langchain_wrap.pipeline.waiter import run_sync
 from langchain_wrap.settings import Settings
@@ -116,6 +117,11 @@ class Contract(Settings, llms.LLM):
     def _chats_natively(self) -> bool:
         """Whether `_chat` is there: chat of the model's own, without a template."""
         return callable(getattr(self, "_chat", None))
+
+    @property
+    def _chat_does(self) -> frozenset[str]:
+        """What `_chat` does itself of `tools`, `tool_choice`, `json_schema` and the like."""
+        return does(self)
 
     # ---
 

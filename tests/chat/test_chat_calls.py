@@ -221,8 +221,9 @@ def test_a_call_that_is_cut_off_is_never_taken_for_a_call():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -245,7 +246,9 @@ def test_parallel_calls_are_numbered():
     )
 
     def make():
-        return Scripted(answers=[two], asked=[]).as_chat(template="chatml").bind_tools([weather, add])
+        return (
+            Scripted(answers=[two], asked=[]).as_chat(template="chatml").bind_tools([weather, add])
+        )
 
     for message in both(make):
         assert [c["name"] for c in message.tool_calls] == ["add", "weather"]

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from langchain_core.exceptions import ModelError
+from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from langchain_wrap.models.http_endpoint import HTTPEndpoint
 
@@ -194,7 +195,10 @@ def read_request(reader: Any) -> Request | None:
     while (line := reader.readline()).strip():
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.lower()] = value.strip()
-    body = reader.read(int(headers.get("content-length", 0)))
+    length = int(headers.get("content-length", 0))
+    body = reader.read(length)
+    if len(body) < length:  # the client went away while it sent
+        return None
     return Request(method, path, headers, body)
 
 
@@ -213,6 +217,18 @@ def echo(talk: Talk) -> None:
 
 
 STREAM: dict[str, Any] = {"format": "sse", "text": "text", "body": {"stream": True}}
+
+
+async def chatted(llm: HTTPEndpoint, messages: Any = "hi", **given: Any) -> list[AIMessageChunk]:
+    """Return the chunks of a chat."""
+    if isinstance(messages, str):
+        messages = [HumanMessage(messages)]
+    return [chunk async for chunk in llm._chat(messages, **given)]
+
+
+def merged(chunks: list[AIMessageChunk]) -> AIMessageChunk:
+    """Return the message that chunks make up."""
+    return chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
 
 
 def failure(answer: Answer, prompt: str = "p", **fields: Any) -> ModelError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models.base import LangSmithParams
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from langchain_wrap.chat.call import Attempt, Call
 from langchain_wrap.chat.formats import format_of
 from langchain_wrap.chat.formats.base import ToolFormat
+from langchain_wrap.chat.history import MEDIA
 from langchain_wrap.chat.model import ChatModel
 from langchain_wrap.chat.prompt import Prompt, prompt_of, template_named
 from langchain_wrap.chat.template import ChatTemplate
@@ -72,6 +73,11 @@ class LLMChat(ChatModel):
     def _model_name(self) -> str:
         found = self.llm._params().get("model_name")
         return found if isinstance(found, str) else self.llm.get_name()
+
+    @property
+    def _takes(self) -> Collection[str]:
+        # A native chat of the LLM's refuses by itself what it does not take.
+        return MEDIA if self._is_native else ()
 
     @property
     def _is_native(self) -> bool:

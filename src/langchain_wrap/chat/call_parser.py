@@ -96,6 +96,7 @@ class CallParser:
         # Text around a call loses its whitespace: that waits for more text, or for a call.
         self._spaces = ""
         self._after_call = False
+        self._said = False
         self._mid_line = False
         self._announced = False  # by a mark that has not been closed
         self._in_code = False  # in a code block whose content is no call
@@ -156,9 +157,11 @@ class CallParser:
         kept = text.rstrip()
         self._spaces = text[len(kept) :]
         if kept:
-            self._after_call = False
+            # The words before a call and those after it are not one word.
+            apart = "\n" if self._after_call and self._said else ""
+            self._after_call, self._said = False, True
             self._mid_line = True
-            self._out.append(Text(kept))
+            self._out.append(Text(apart + kept))
 
     # Text, and what may be a call in it
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.messages import (
@@ -28,7 +28,7 @@ _THOUGHTS = ("reasoning", "thinking", "reasoning_content")
 _CALLS = ("tool_use", "tool_call", "function_call", "invalid_tool_call", "tool_call_chunk")
 # What a provider did on its side before it wrote the text that is there too.
 _INWARD = ("redacted_thinking", "server_tool_call", "server_tool_call_chunk", "server_tool_result")
-_MEDIA = {
+_KINDS = {
     "image": "image",
     "image_url": "image",
     "input_image": "image",
@@ -43,20 +43,31 @@ _MEDIA = {
 }
 
 
+MEDIA = frozenset(_KINDS.values())
+"""What a message may hold besides text."""
+
+
 class _Read(NamedTuple):
     """What the blocks of a content hold."""
 
     text: str
     thoughts: str
     calls: list[dict[str, Any]]
+    media: bool
+    """Whether there is an image or the like, which the model takes."""
 
 
-def checked(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+def checked(messages: Sequence[BaseMessage], *, takes: Collection[str] = ()) -> list[BaseMessage]:
     """Return a conversation whose contents are text, whoever wrote it.
 
     Text blocks are joined as LangChain's `message.text` joins them. Thoughts of an answer, in
     whatever block a provider gives them, are in `additional_kwargs["reasoning_content"]`; its calls
     are in `tool_calls`. The messages themselves are not changed.
+
+    Args:
+        messages: The conversation.
+        takes: What the model takes besides text, of `MEDIA`; a message with such a block keeps its
+            content as it is.
 
     Raises:
         ValueError: There are none; one holds an image or something else that is no text; one
@@ -69,7 +80,7 @@ def checked(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     asked: dict[str, str] = {}
     """The calls made so far: id to name."""
     for number, message in enumerate(messages, 1):
-        kept = _as_text(number, message)
+        kept = _as_text(number, message, takes)
         if isinstance(kept, AIMessage):
             asked |= {str(call["id"]): str(call["name"] or "") for call in _calls_of(kept)}
         elif isinstance(kept, FunctionMessage):
@@ -136,7 +147,7 @@ def _calls_of(message: AIMessage) -> list[Mapping[str, Any]]:
     return [*message.tool_calls, *message.invalid_tool_calls]
 
 
-def _as_text(number: int, message: BaseMessage) -> BaseMessage:
+def _as_text(number: int, message: BaseMessage, takes: Collection[str]) -> BaseMessage:
     """Return a message whose content is text, thoughts and calls being where they belong."""
     if not isinstance(message, BaseMessage):
         raise TypeError(f"message {number} is no message of LangChain: {message!r}")
@@ -152,9 +163,9 @@ def _as_text(number: int, message: BaseMessage) -> BaseMessage:
             f"message {number} is a {type(message).__name__}, which has no role that is known; "
             "use ChatMessage(role=...)"
         )
-    read = _read(number, message)
+    read = _read(number, message, takes)
     update: dict[str, Any] = {}
-    if read.text != message.content:
+    if read.text != message.content and not read.media:
         update["content"] = read.text
     if isinstance(message, AIMessage):
         if read.thoughts and not message.additional_kwargs.get("reasoning_content"):
@@ -197,7 +208,7 @@ def _call(block: Mapping[str, Any]) -> dict[str, Any]:
     return {**call, "args": str(written), "error": error, "type": "invalid_tool_call"}
 
 
-def _read(number: int, message: BaseMessage) -> _Read:
+def _read(number: int, message: BaseMessage, takes: Collection[str]) -> _Read:
     """Read the blocks of a content.
 
     Raises:
@@ -206,6 +217,7 @@ def _read(number: int, message: BaseMessage) -> _Read:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
+    media = False
     for block in [message.content] if isinstance(message.content, str) else message.content:
         if isinstance(block, str):
             texts.append(block)
@@ -219,9 +231,11 @@ def _read(number: int, message: BaseMessage) -> _Read:
             thoughts.extend(_thoughts(block))
         elif own and kind in _CALLS:
             calls.append(block)
+        elif _KINDS.get(str(kind)) in takes:
+            media = True
         elif not (own and (kind in _INWARD or str(kind).endswith(("_call", "_call_output")))):
             raise ValueError(_complaint(number, kind))
-    return _Read("".join(texts), "\n\n".join(thoughts), calls)
+    return _Read("".join(texts), "\n\n".join(thoughts), calls, media)
 
 
 def _thoughts(block: Mapping[str, Any]) -> Iterator[str]:
@@ -241,7 +255,7 @@ def _thoughts(block: Mapping[str, Any]) -> Iterator[str]:
 def _complaint(number: int, kind: object) -> str:
     if kind == "tool_result":
         return f"message {number} has a tool_result block; give it as a ToolMessage of its own"
-    if medium := _MEDIA.get(str(kind)):
+    if medium := _KINDS.get(str(kind)):
         article = "an" if medium[0] in "ai" else "a"
         many = medium if medium in ("audio", "video", "media") else f"{medium}s"
         return (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -15,12 +15,12 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import Field, field_validator
 
 from langchain_wrap.chat import history, structured
-from langchain_wrap.chat.asking import has_calls, with_schema, with_tools
 from langchain_wrap.chat.call import Attempt, Call
 from langchain_wrap.chat.call_parser import TextParser
 from langchain_wrap.chat.crew import Crew, turns
 from langchain_wrap.chat.formats import FORMATS
 from langchain_wrap.chat.formats.base import ToolFormat
+from langchain_wrap.chat.handing import handed
 from langchain_wrap.chat.native import NativeRequests
 from langchain_wrap.chat.pieces import Parser
 from langchain_wrap.chat.reasoning import ReasoningParser
@@ -33,7 +33,7 @@ from langchain_wrap.pipeline.requests import Requests
 from langchain_wrap.pipeline.run import silent
 from langchain_wrap.pipeline.secrets import redact, seal
 from langchain_wrap.pipeline.shell import AsyncShell, Shell, SyncShell
-from langchain_wrap.pipeline.signature import Signature
+from langchain_wrap.pipeline.signature import does
 from langchain_wrap.pipeline.stop import merge_stops
 from langchain_wrap.pipeline.unit import Member
 from langchain_wrap.pipeline.waiter import run_sync
@@ -86,6 +86,9 @@ class ChatModel(Settings, BaseChatModel):
 
     reasoning_tags: tuple[str, str] | None = ("<think>", "</think>")
     """What stands around the reasoning at the beginning of an answer; None: nothing does."""
+
+    takes: tuple[Literal["image", "audio", "video", "file"], ...] = ()
+    """What `_chat` takes besides text; all else that is no text is refused."""
 
     max_repairs: int = Field(default=2, ge=0)
     """How often a required tool call that is missing or wrong is asked for again.
@@ -345,7 +348,7 @@ class ChatModel(Settings, BaseChatModel):
             parallel_tool_calls=parameters.pop("parallel_tool_calls", None),
         )
         return Call(
-            messages=history.checked(messages),
+            messages=history.checked(messages, takes=self._takes),
             tools=tools,
             shell=shell,
             streamed=streamed,
@@ -363,31 +366,19 @@ class ChatModel(Settings, BaseChatModel):
 
     def _native(self, model: Any, call: Call, messages: list[BaseMessage]) -> Attempt:
         """Return an attempt by the `_chat` of a model."""
-        takes = Signature.of(model._method("_chat"))
-        parameters = dict(call.parameters)
-        parser: Any = None
-        how = self._tool_format()
-        if "tools" not in takes.parameters:
-            if call.tools.offered or has_calls(messages):
-                messages = with_tools(messages, call.tools, how)
-                parser = how.parser(call.tools)
-        elif call.tools.offered:
-            parameters["tools"] = call.tools.specs
-            if "tool_choice" in takes.parameters:
-                parameters["tool_choice"] = call.tools.chosen or call.tools.choice
-        if call.json_schema is not None:
-            if "json_schema" in takes.parameters:
-                parameters["json_schema"] = call.json_schema
-            else:
-                messages = with_schema(messages, call.json_schema)
-        requests = NativeRequests(model, call.shell, stop=call.stop, parameters=parameters)
-        generation, cancel = self._begin(requests, call, messages)
+        given = handed(call, messages, self._tool_format(), model._chat_does)
+        requests = NativeRequests(model, call.shell, stop=call.stop, parameters=given.parameters)
+        generation, cancel = self._begin(requests, call, given.messages)
         return Attempt(
             generation=generation,
             cancel=cancel,
-            parser=self._parser(parser),
-            certain="tool_choice" in takes.parameters,
+            parser=self._parser(given.parser),
+            certain=given.certain,
         )
+
+    @property
+    def _chat_does(self) -> frozenset[str]:
+        return does(self)
 
     def _begin(
         self, requests: Requests, call: Call, prompt: Any
@@ -441,6 +432,10 @@ class ChatModel(Settings, BaseChatModel):
         return value
 
     @property
+    def _takes(self) -> Collection[str]:
+        return self.takes
+
+    @property
     def _model_name(self) -> str:
         """What the model is called in answers and traces."""
         params = self._identifying_params
@@ -470,7 +465,12 @@ class ChatModel(Settings, BaseChatModel):
             )
 
 
-ChatModel._general = frozenset(ChatModel.model_fields) - {"tools", "tool_format", "reasoning_tags"}
+ChatModel._general = frozenset(ChatModel.model_fields) - {
+    "tools",
+    "tool_format",
+    "reasoning_tags",
+    "takes",
+}
 
 
 def _silent(manager: Any, is_async: bool) -> Any:

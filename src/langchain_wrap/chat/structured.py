@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from operator import itemgetter
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_pydantic_v1_subclass
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
-from langchain_wrap.chat.tool_schema import Hoist, check_schema
+from langchain_wrap.chat.tool_schema import Hoist, check_schema, mismatch
 from langchain_wrap.errors import did_you_mean
 
 METHODS = ("json_schema", "function_calling", "json_mode")
@@ -58,7 +59,7 @@ def structured(
         held_to = wanted if method == "json_schema" else {"type": "object"}
         asked = model.bind(json_schema=held_to, ls_structured_output_format=tracing, **kwargs)
     parser = ObjectParser(
-        target=_target(schema),
+        target=_target(schema, wanted),
         partly=_is_typed_dict(schema),
         called=method == "function_calling",
     )
@@ -127,12 +128,22 @@ def _is_typed_dict(schema: Any) -> bool:
 
 
 def _of_typed_dict(schema: Any) -> dict[str, Any]:
-    if any("Annotated" in str(hint) for hint in schema.__annotations__.values()):
-        return convert_to_json_schema(schema)  # LangChain's way of describing keys
+    adapter = _adapter(schema)
+    return convert_to_json_schema(schema) if adapter is None else adapter.json_schema()
+
+
+def _adapter(schema: Any) -> TypeAdapter[Any] | None:
+    """Return what validates objects of a class; None where pydantic reads it otherwise."""
+    if _is_typed_dict(schema) and any("Annotated" in str(h) for h in _hints(schema)):
+        return None  # LangChain's way of describing keys, with defaults and descriptions
     try:
-        return TypeAdapter(schema).json_schema()
-    except PydanticUserError:  # it is of `typing`, below Python 3.12
-        return convert_to_json_schema(schema)
+        return TypeAdapter(schema)
+    except PydanticUserError:  # a TypedDict of `typing`, below Python 3.12
+        return None
+
+
+def _hints(schema: Any) -> Iterable[object]:
+    return cast("Iterable[object]", schema.__annotations__.values())
 
 
 def _is_old(schema: Any) -> bool:
@@ -172,16 +183,21 @@ def taken(parameters: dict[str, Any]) -> dict[str, Any] | None:
     return schema_of(schema)
 
 
-def _target(schema: Any) -> Callable[[Any], Any] | None:
+def _target(schema: Any, wanted: dict[str, Any]) -> Callable[[Any], Any] | None:
     """Return what makes objects of a class; None where they stay dicts."""
     if isinstance(schema, dict):
         return None
     if _is_old(schema):
         return cast("Callable[[Any], Any]", schema.parse_obj)
-    try:
-        return TypeAdapter(schema).validate_python
-    except PydanticUserError:  # a TypedDict of `typing`, below Python 3.12
-        return None
+    adapter = _adapter(schema)
+    return partial(_fitting, wanted) if adapter is None else adapter.validate_python
+
+
+def _fitting(schema: dict[str, Any], value: Any) -> Any:
+    problem = mismatch(schema, value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
 
 
 class ObjectParser(JsonOutputParser):

@@ -29,9 +29,12 @@ class _Calls:
         self.args: dict[int, str] = {}
         self.errors: dict[int, str] = {}
 
-    def take(self, index: int | None, name: str | None, args: str | None) -> None:
-        if index is None:
-            index = max(self.args, default=-1) + 1
+    def number(self, call: Any) -> int:
+        """Return which call a part belongs to, where the author does not say."""
+        last = max(self.args, default=-1)
+        return last + 1 if call["id"] or call["name"] or last < 0 else last
+
+    def take(self, index: int, name: str | None, args: str | None) -> None:
         self.names[index] = self.names.get(index, "") + (name or "")
         self.args[index] = self.args.get(index, "") + (args or "")
 
@@ -41,10 +44,15 @@ class _Calls:
             if index in self.errors:
                 continue
             try:
-                if args and not isinstance(json.loads(args), dict):
+                if args and not isinstance(_read(args), dict):
                     yield index, f"the arguments of {self.names[index]!r} must be a JSON object"
             except ValueError as error:
                 yield index, f"the arguments of {self.names[index]!r} are no JSON: {error}"
+
+
+def _read(args: str) -> Any:
+    """Return what a JSON text says; models write line breaks into strings as they are."""
+    return json.loads(args, strict=False)
 
 
 class Turn:
@@ -152,9 +160,12 @@ class Turn:
         if chunk is not None:
             self._take(chunk)
             return
-        self._feed([*attempt.parser.feed(attempt.after), *attempt.parser.finish()])
         facts = attempt.generation.facts.deliver() or {}
-        self._conclude_calls(cut=facts.get("finish_reason") == "length")
+        cut = facts.get("finish_reason") == "length"
+        if not cut:
+            self._feed(attempt.parser.feed(attempt.after))
+        self._feed(attempt.parser.finish())
+        self._conclude_calls(cut=cut)
         text = attempt.before + "".join(self._texts)
         usage = facts.get("token_usage")
         if not usage and attempt.count is not None:
@@ -174,7 +185,9 @@ class Turn:
         pieces = self._attempt.parser.feed(chunk.text) if chunk.text else []
         for message in info.get(MESSAGE, ()):
             for call in message.tool_call_chunks:
-                self._calls.take(call.get("index"), call["name"], call["args"])
+                if call.get("index") is None:
+                    call["index"] = self._calls.number(call)
+                self._calls.take(call["index"], call["name"], call["args"])
             self._put(message)
         self._feed(pieces)
         if deltas:
@@ -227,7 +240,7 @@ class Turn:
         wrong = list(calls.errors.values())
         for index, args in calls.args.items():
             if index not in calls.errors:
-                said = tools.check_call(calls.names[index], json.loads(args or "{}"))
+                said = tools.check_call(calls.names[index], _read(args or "{}"))
                 if said is not None:
                     wrong.append(said)
         if wrong:

@@ -6,17 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, Self
 
-import httpx
-from langchain_core.exceptions import ModelError
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import Generation, GenerationChunk
 from pydantic import AliasChoices, Field, model_validator
 
 from langchain_wrap import LLM
 from langchain_wrap.errors import did_you_mean
-from langchain_wrap.models import http_body, http_events, http_presets, template
+from langchain_wrap.models import http_parameters, http_presets, template
+from langchain_wrap.models.http_chat import ChatFormat
+from langchain_wrap.models.http_chat_dialect import Asked
+from langchain_wrap.models.http_chat_history import turns
 from langchain_wrap.models.http_connection import Connection
 from langchain_wrap.models.http_errors import Peer
-from langchain_wrap.models.http_exchange import Outgoing, encoded, exchange, fetch
+from langchain_wrap.models.http_exchange import encoded, fetch
 from langchain_wrap.models.http_format import (
     Path,
     StreamFormat,
@@ -25,6 +27,7 @@ from langchain_wrap.models.http_format import (
     find,
     found_facts,
 )
+from langchain_wrap.models.http_reading import streamed, value_of, whole
 from langchain_wrap.models.http_relay import completed, relayed
 
 _OURS = frozenset({"prompt", "prompts", "stop"})
@@ -36,7 +39,8 @@ class HTTPEndpoint(Connection, LLM):
     The body of a request is a template: JSON values in which `{prompt}`, `{stop}`, `{model}` and
     the names of any parameters stand for values. The answer is read by JMESPath expressions. For
     OpenAI-compatible servers, Ollama, llama-server and TGI see `HTTPEndpoint.openai`, `.ollama`,
-    `.llama_server` and `.tgi`. Expressions: https://jmespath.org.
+    `.llama_server` and `.tgi`. Expressions: https://jmespath.org. Where `chat` says that the server
+    chats, `as_chat()` uses that.
 
     Requests run side by side, up to `concurrency`. A call that is cancelled or left closes its
     response at once, and so the server can stop. Redirects are not followed: they could carry a
@@ -99,6 +103,9 @@ class HTTPEndpoint(Connection, LLM):
         default=None, validation_alias=AliasChoices("stream", "stream_format")
     )
     """How the endpoint streams; given as `stream=`, a `StreamFormat` or its fields. None: not."""
+
+    chat: ChatFormat | None = None
+    """How the endpoint chats, if it does; a `ChatFormat` or its fields."""
 
     tokenizer: Tokenizer | None = None
     """Where the server counts tokens, for `get_num_tokens`; a `Tokenizer` or its fields."""
@@ -215,71 +222,92 @@ class HTTPEndpoint(Connection, LLM):
         form = self.stream_format or StreamFormat()
         values = _values(prompt, [prompt], stop)
         body = self._filled(self._streaming_body, params, values)
-        partial: list[str] = []
-        begun = False
-        try:
-            # Compression would only hold back what the server has to say.
-            async with exchange(self._outgoing(form.url or self.url, body), "identity") as answer:
-                begun = True
-                decoder = self._decoder(form, answer.response)
-                async with aclosing(answer.events(decoder)) as events:  # type: ignore[type-var]
-                    async for event in events:
-                        if form.done is not None and event.data.strip() == form.done:
-                            await answer.read_rest()
-                            return
-                        chunk = self._chunk(form, event, params, answer.peer)
-                        if chunk is not None:
-                            partial.append(chunk.text)
-                            yield chunk
-        except ModelError as error:
-            text = "".join(partial)
-            error.partial_text = text  # type: ignore[attr-defined]
-            if begun:
-                error.args = (f"{error} (after {len(text)} characters of text)",)
-            raise
+
+        def read(value: Any, peer: Peer) -> GenerationChunk | None:
+            return self._chunk(form, value, params, peer)
+
+        outgoing = self._outgoing(form.url or self.url, body)
+        async with aclosing(streamed(outgoing, form, self.max_answer_bytes, read)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def _chunk(
-        self, form: StreamFormat, event: http_events.Event, params: Mapping[str, Any], peer: Peer
+        self, form: StreamFormat, value: Any, params: Mapping[str, Any], peer: Peer
     ) -> GenerationChunk | None:
-        """Return what an event tells; None where that is nothing."""
+        """Return what the value of an event tells; None where that is nothing."""
         if form.format == "raw":
-            return GenerationChunk(text=event.data) if event.data else None
-        failed = event.name == "error"
-        if not (failed or event.data.strip()):
-            return None
-        try:
-            value = http_events.parsed(event.data)
-        except ValueError:
-            if failed:
-                raise peer.reported(event.data) from None
-            raise peer.unexpected("an event that is no JSON", event.data) from None
-        failure = find(form.error, value)
-        if failure or failed:
-            raise peer.reported(failure or value)
+            return GenerationChunk(text=value)
         text = find(form.text, value)
         if text is not None and not isinstance(text, str):
             raise peer.unexpected(f"something else than text at {form.text!r}", value)
         facts = self._facts(found_facts(form.finish_reason, form.usage, value), params)
         return GenerationChunk(text=text or "", generation_info=facts) if text or facts else None
 
-    def _decoder(self, form: StreamFormat, response: httpx.Response) -> http_events.Decoder:
-        if form.format == "sse":
-            return http_events.SSE(self.max_answer_bytes)
-        if form.format == "ndjson":
-            return http_events.NDJSON(self.max_answer_bytes)
-        return http_events.Raw(response.charset_encoding)
-
     async def _answer(self, body: bytes) -> tuple[Any, Peer]:
-        return await completed(self._read_answer(self._outgoing(self.url, body)))
-
-    async def _read_answer(self, outgoing: Outgoing) -> tuple[Any, Peer]:
-        async with exchange(outgoing, http_body.ACCEPTED) as exchanged:
-            data = await exchanged.whole(self.max_answer_bytes)
-        return _value(data, self.error, exchanged.peer), exchanged.peer
+        outgoing = self._outgoing(self.url, body)
+        return await completed(whole(outgoing, self.error, self.max_answer_bytes))
 
     def _facts(self, facts: dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any] | None:
         model = params.get("model", self.model)
         return {**facts, "model_name": model} if facts and model else facts or None
+
+    # --- chat ---
+
+    @property
+    def _chats_natively(self) -> bool:
+        return self.chat is not None
+
+    @property
+    def _chat_does(self) -> frozenset[str]:
+        """What the server does itself of `tools`, `tool_choice` and `json_schema`."""
+        return frozenset() if self.chat is None else self.chat.does
+
+    async def _chat(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str | None = None,
+        json_schema: dict[str, Any] | None = None,
+        **params: Any,
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        form = self._chat_format
+        asked = Asked(turns(messages, form.takes), stop, tools, tool_choice, json_schema)
+        streaming = form.streams or (form.streams is None and self.stream_format is not None)
+        given = self._chat_parameters(form, params)
+        body = http_parameters.body_of(
+            form.template(streaming=streaming),
+            given,
+            form.values(asked, given),
+            self.body_params,
+        )
+        outgoing = self._outgoing(form.url, body)
+        answer = form.spoken.answer(asked, given.get("model"))
+        if not streaming:
+            told = await completed(whole(outgoing, self.error, self.max_answer_bytes))
+            yield answer.whole(*told)
+            return
+        source = streamed(
+            outgoing, form.spoken.STREAM, self.max_answer_bytes, answer.read, answer.end
+        )
+        async with aclosing(relayed(source)) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield chunk
+
+    @property
+    def _chat_format(self) -> ChatFormat:
+        if self.chat is None:
+            raise NotImplementedError(
+                "this endpoint has no chat of its own; declare one: "
+                'chat={"dialect": "openai", "url": "http://host/v1/chat/completions"}'
+            )
+        return self.chat
+
+    def _chat_parameters(self, form: ChatFormat, params: Mapping[str, Any]) -> dict[str, Any]:
+        known = {} if self.model is None else {"model": self.model}
+        declared = form.parameters(*self.body_params)
+        http_parameters.check([*self.params, *params], declared, "the chat of HTTPEndpoint")
+        return {**known, **form.renamed(self.params), **form.renamed(params)}
 
     # --- requests ---
 
@@ -299,20 +327,10 @@ class HTTPEndpoint(Connection, LLM):
         Raises:
             TypeError: A parameter of the call is neither in the template nor declared.
         """
-        declared = self._declared
-        for name in params:
-            if name not in declared:
-                raise TypeError(
-                    f"HTTPEndpoint takes no parameter {name!r}: it is neither in the template of "
-                    f"the body nor in body_params.{did_you_mean(name, declared)} "
-                    f"It takes: {', '.join(sorted(declared)) or 'none'}"
-                )
-        given = {**self.params, **params}
-        known = {**({} if self.model is None else {"model": self.model}), **given}
-        filled = template.fill(body, {**known, **values})
-        in_template = template.names(body)
-        more = [name for name in self.body_params if name in given and name not in in_template]
-        return encoded({**filled, **{name: given[name] for name in more}} if more else filled)
+        http_parameters.check(params, self._declared)
+        known = {} if self.model is None else {"model": self.model}
+        given = {**known, **self.params, **params}
+        return http_parameters.body_of(body, given, values, self.body_params)
 
     # --- tokens ---
 
@@ -322,7 +340,7 @@ class HTTPEndpoint(Connection, LLM):
         values = {"text": text, **({} if self.model is None else {"model": self.model})}
         body = encoded(template.fill(self.tokenizer.body, values))
         outgoing = self._outgoing(self.tokenizer.url, body)
-        answer = _value(fetch(outgoing, self.max_answer_bytes), self.error, outgoing.peer)
+        answer = value_of(fetch(outgoing, self.max_answer_bytes), self.error, outgoing.peer)
         ids = find(self.tokenizer.ids, answer)
         if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
             raise outgoing.peer.unexpected(f"no token ids at {self.tokenizer.ids!r}", answer)
@@ -354,15 +372,3 @@ class HTTPEndpoint(Connection, LLM):
 def _values(prompt: str | list[str], prompts: list[str], stop: list[str] | None) -> dict[str, Any]:
     """Return what we ourselves put into templates; no stops are the same as no value."""
     return {"prompt": prompt, "prompts": prompts, **({"stop": stop} if stop else {})}
-
-
-def _value(data: str, error: str, peer: Peer) -> Any:
-    """Return an answer's JSON value, if it holds no error."""
-    try:
-        value = http_events.parsed(data)
-    except ValueError:
-        raise peer.unexpected("what is no JSON", data) from None
-    failure = find(error, value)
-    if failure:
-        raise peer.reported(failure)
-    return value

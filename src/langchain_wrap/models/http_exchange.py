@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from langchain_wrap.models.http_inside import reset_left_streams
 _ERROR_BODY = 2**16
 """Bytes of an error's body that are read: its words are shortened anyway."""
 _ERROR_PATIENCE = 5.0
+_CLOSING = 1.0
+"""Seconds within which a connection that was being closed shows: no model has worked by then."""
 _REST_PATIENCE = 0.1
 """Seconds for what comes after the event that ends a stream: nothing, but the body's own end."""
 
@@ -135,7 +138,7 @@ async def exchange(outgoing: Outgoing, accepted: str) -> AsyncIterator[Exchange]
     with await http_client.lend(outgoing.settings) as client:
         try:
             with _as_model_errors(peer):
-                response = await client.send(outgoing.request(client, accepted), stream=True)
+                response = await _sent(client, outgoing, accepted)
                 answer = Exchange(response, peer)
                 try:
                     if not response.is_success:
@@ -148,6 +151,33 @@ async def exchange(outgoing: Outgoing, accepted: str) -> AsyncIterator[Exchange]
         finally:
             if not ended:
                 await reset_left_streams(client)
+
+
+async def _sent(client: httpx.AsyncClient, outgoing: Outgoing, accepted: str) -> httpx.Response:
+    """Send a request; once more where the server was just closing the connection that was kept.
+
+    llama-server closes a connection after each stream, a moment after the stream's end and without
+    having said so; a request that is sent in that moment is answered by nobody.
+    """
+    for again in (True, False):
+        seen: list[str] = []
+
+        async def trace(name: str, _: object, seen: list[str] = seen) -> None:
+            seen.append(name)
+
+        request = outgoing.request(client, accepted)
+        request.extensions["trace"] = trace
+        began = time.monotonic()
+        try:
+            response = await client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            kept = seen and all(name.startswith("http11.") for name in seen)
+            if not (again and kept and time.monotonic() - began < _CLOSING):
+                raise
+        else:
+            del request.extensions["trace"]  # of the request's way only, not of each chunk
+            return response
+    raise AssertionError  # the second time returns or raises
 
 
 def fetch(outgoing: Outgoing, limit: int) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from langchain_wrap.models.http_parameters import same
 
 _SAMPLING = "temperature top_p top_k min_p typical_p seed presence_penalty frequency_penalty "
 
@@ -18,11 +21,11 @@ _BEYOND_OPENAI = (
     "json_schema grammar cache_prompt id_slot repeat_penalty regex ebnf"
 )
 _OLLAMA = _SAMPLING + (
-    "num_ctx num_predict num_keep num_batch num_gpu num_thread main_gpu use_mmap repeat_penalty "
+    "num_ctx num_keep num_batch num_gpu num_thread main_gpu use_mmap repeat_penalty "
     "repeat_last_n tfs_z mirostat mirostat_tau mirostat_eta"
 )
 _LLAMA_SERVER = _SAMPLING + (
-    "n_predict n_keep repeat_penalty repeat_last_n mirostat mirostat_tau mirostat_eta grammar "
+    "n_keep repeat_penalty repeat_last_n mirostat mirostat_tau mirostat_eta grammar "
     "json_schema ignore_eos logit_bias n_probs samplers cache_prompt id_slot dynatemp_range "
     "dynatemp_exponent dry_multiplier dry_base dry_allowed_length xtc_probability xtc_threshold"
 )
@@ -33,11 +36,16 @@ _TGI = (
 
 
 def combined(preset: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a preset with a user's fields, which count before it; `body_params` are added."""
+    """Return a preset with a user's fields, which count before it.
+
+    `body_params` are added; those of `chat` count one by one.
+    """
     if "stream_format" in fields:  # the same field by its other name
         preset = {name: value for name, value in preset.items() if name != "stream"}
     declared = [*preset.get("body_params", ()), *fields.get("body_params", ())]
-    return {**preset, **fields, "body_params": declared}
+    chat, theirs = preset["chat"], fields.get("chat")
+    more = {"chat": {**chat, **theirs}} if isinstance(theirs, Mapping) else {}
+    return {**preset, **fields, **more, "body_params": declared}
 
 
 def openai(base_url: str) -> dict[str, Any]:
@@ -47,7 +55,7 @@ def openai(base_url: str) -> dict[str, Any]:
     choice = {"text": "choices[0].text", "finish_reason": "choices[0].finish_reason"}
     return {
         "url": f"{base}/completions",
-        "body": {"model": "{model}", "prompt": "{prompt}", "stop": "{stop}", **_same(_OPENAI)},
+        "body": {"model": "{model}", "prompt": "{prompt}", "stop": "{stop}", **same(_OPENAI)},
         "body_params": _BEYOND_OPENAI.split(),
         **choice,
         "texts": "sort_by(choices, &index)[].text",
@@ -60,6 +68,7 @@ def openai(base_url: str) -> dict[str, Any]:
             "usage": "usage",
             "body": {"stream": True, "stream_options": {"include_usage": True}},
         },
+        "chat": {"dialect": "openai", "url": f"{base}/chat/completions"},
         # vLLM wants `prompt`, llama-server `content`; each passes over the other's.
         "tokenizer": {
             "url": f"{root}/tokenize",
@@ -71,22 +80,29 @@ def openai(base_url: str) -> dict[str, Any]:
 
 def ollama(base_url: str) -> dict[str, Any]:
     """Return what `POST /api/generate` of Ollama takes and gives."""
+    base = base_url.rstrip("/")
     found = {
         "text": "response",
         "finish_reason": "done_reason",
         "usage": "{prompt_tokens: prompt_eval_count, completion_tokens: eval_count}",
     }
     return {
-        "url": f"{base_url.rstrip('/')}/api/generate",
+        "url": f"{base}/api/generate",
         "body": {
             "model": "{model}",
             "prompt": "{prompt}",
             "stream": False,
-            "options": {"stop": "{stop}", **_same(_OLLAMA)},
-            **_same("system template format keep_alive raw suffix think images context"),
+            "options": {"stop": "{stop}", **same("num_predict"), **same(_OLLAMA)},
+            **same("system template format keep_alive raw suffix think images context"),
         },
         **found,
         "stream": {"format": "ndjson", **found, "body": {"stream": True}},
+        "chat": {
+            "dialect": "ollama",
+            "url": f"{base}/api/chat",
+            "body": {"options": same(_OLLAMA)},
+            "names": {"num_predict": "max_tokens"},
+        },
     }
 
 
@@ -102,9 +118,22 @@ def llama_server(base_url: str) -> dict[str, Any]:
     }
     return {
         "url": f"{base}/completion",
-        "body": {"prompt": "{prompt}", "stop": "{stop}", **_same(_LLAMA_SERVER)},
+        "body": {
+            "prompt": "{prompt}",
+            "stop": "{stop}",
+            **same("n_predict"),
+            **same(_LLAMA_SERVER),
+        },
         **found,
         "stream": {"format": "sse", **found, "body": {"stream": True}},
+        "chat": {
+            "dialect": "openai",
+            "url": f"{base}/v1/chat/completions",
+            "body": same(_LLAMA_SERVER),
+            "names": {"n_predict": "max_tokens"},
+            # It does not make the model call a tool, whatever tool_choice says (b11549).
+            "native": ("tools", "json_schema"),
+        },
         "tokenizer": {"url": f"{base}/tokenize", "body": {"content": "{text}"}, "ids": "tokens"},
     }
 
@@ -123,7 +152,7 @@ def tgi(base_url: str) -> dict[str, Any]:
         "url": f"{base}/generate",
         "body": {
             "inputs": "{prompt}",
-            "parameters": {"stop": "{stop}", "details": True, **_same(_TGI)},
+            "parameters": {"stop": "{stop}", "details": True, **same(_TGI)},
         },
         "text": "generated_text",
         **found,
@@ -133,10 +162,10 @@ def tgi(base_url: str) -> dict[str, Any]:
             "text": "token && !(token.special) && token.text || `null`",
             **found,
         },
+        "chat": {
+            "dialect": "openai",
+            "url": f"{base}/v1/chat/completions",
+            "names": {"max_new_tokens": "max_tokens"},
+        },
         "tokenizer": {"url": f"{base}/tokenize", "body": {"inputs": "{text}"}, "ids": "[].id"},
     }
-
-
-def _same(names: str) -> dict[str, str]:
-    """Return a template in which each parameter goes under its own name."""
-    return {name: f"{{{name}}}" for name in names.split()}

@@ -82,3 +82,9 @@ def _read(function: Callable[..., Any], bound: bool) -> Signature:
         required=tuple(p.name for p in own if p.default is inspect.Parameter.empty),
         open=any(p.kind == inspect.Parameter.VAR_KEYWORD for p in rest),
     )
+
+
+def does(model: Any) -> frozenset[str]:
+    """Return what a model's `_chat` does itself: what it names of these in its signature."""
+    known = {"tools", "tool_choice", "parallel_tool_calls", "json_schema"}
+    return frozenset(known & {*Signature.of(model._method("_chat")).parameters})
