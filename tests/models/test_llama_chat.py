@@ -42,7 +42,7 @@ def test_hooks(llm: LlamaCpp) -> None:
     assert not template.takes_tools
     assert template.render(MESSAGES) == PROMPT
     schema = {"type": "integer"}
-    assert llm._schema_parameters(schema) == {"json_schema": schema}
+    assert schema.items() <= llm._schema_parameters(schema)["json_schema"].items()
     assert llm.invoke("One and one is ", **llm._schema_parameters(schema)).strip("-").isdigit()
 
 
@@ -150,3 +150,9 @@ def test_a_file_without_a_template(tmp_path: Path, metadata: dict[str, Any]) -> 
     assert read_gguf(path).chat_template is None
     assert read_gguf(path).special_tokens == {}
     assert LlamaCpp(model_path=path)._chat_template() is None
+
+
+def test_an_object_without_content_is_written_in_one_line(llm: LlamaCpp) -> None:
+    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
+    held = llm._schema_parameters(nothing)
+    assert llm.invoke("The empty object: ", **held) == "{}"

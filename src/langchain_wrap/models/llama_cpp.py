@@ -25,6 +25,9 @@ from langchain_wrap.models.llama_sampling import (
 )
 
 _N_CTX = 2048
+_ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""For the engine's schemas (llguidance): where line breaks may stand in an empty object, a small
+model goes on to write them until its tokens are used up."""
 
 
 class _Loaded:
@@ -149,8 +152,8 @@ class LlamaCpp(Sampling, LLM):
     def _special_tokens(self) -> Mapping[str, str]:
         return read_gguf(weights.resolve(self.model_path)).special_tokens
 
-    def _schema_parameters(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {"json_schema": dict(schema)}
+    def _schema_parameters(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {"json_schema": {**schema, "x-guidance": _ONE_LINE}}
 
     def _without_bos(self, engine: Engine, prompt: str) -> str:
         """Return a prompt without the BOS token that the engine will put before it.
