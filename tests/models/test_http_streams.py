@@ -455,3 +455,11 @@ def test_a_call_that_is_cancelled_in_any_moment_gives_its_connection_back(how):
     with serving(quick) as server:
         asyncio.run(main(server.endpoint(stream=SSE)))
         assert eventually(lambda: server.open == 0)
+
+
+@pytest.mark.parametrize("body", [{"text": "whole"}, "just words", "<html>busy</html>"])
+def test_an_answer_that_is_no_stream_is_an_error_and_not_an_empty_text(body):
+    with serving(lambda talk: talk.whole(body)) as server:
+        llm = server.endpoint(text="text", stream=SSE)
+        with pytest.raises(ModelAPIError, match=r'no stream of events.*"stream": True'):
+            list(llm.stream("a"))

@@ -66,6 +66,8 @@ class SSE:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lines = _Lines(limit)
+        self.strange = ""
+        """The first line that is none of an event's."""
         self._reset()
 
     def _reset(self) -> None:
@@ -97,6 +99,8 @@ class SSE:
                 raise TooLarge(self._limit)
         if field in (b"event", b"error"):
             self._name = b"error" if field == b"error" else value
+        elif field not in (b"", b"data", b"id", b"retry") and not self.strange:
+            self.strange = _text(line)
 
 
 class NDJSON:

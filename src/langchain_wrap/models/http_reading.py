@@ -25,6 +25,11 @@ class Chunk(Protocol):
 
 C = TypeVar("C", bound=Chunk)
 
+_NO_STREAM = (
+    "no stream of events (does the request ask for one, as with "
+    'stream={"body": {"stream": True}, ...}?)'
+)
+
 
 async def whole(outgoing: Outgoing, error: str, limit: int) -> tuple[Any, Peer]:
     """Return an answer's JSON value, and who gave it."""
@@ -53,7 +58,7 @@ async def streamed(
         ModelError: Its `partial_text` is the text until then.
     """
     partial: list[str] = []
-    begun = False
+    begun = told = False
     try:
         # Compression would only hold back what the server has to say.
         async with exchange(outgoing, "identity") as answer:
@@ -61,6 +66,7 @@ async def streamed(
             decoder = _decoder(form, limit, answer.response)
             async with aclosing(answer.events(decoder)) as events:  # type: ignore[type-var]
                 async for event in events:
+                    told = True
                     if form.done is not None and event.data.strip() == form.done:
                         await answer.read_rest()
                         break
@@ -69,6 +75,9 @@ async def streamed(
                     if chunk is not None:
                         partial.append(chunk.text)
                         yield chunk
+            strange = getattr(decoder, "strange", "")
+            if strange and not told:
+                raise answer.peer.unexpected(_NO_STREAM, strange)
             last = end(answer.peer)
             if last is not None:
                 yield last
