@@ -3,6 +3,7 @@
 SHELL := /bin/sh
 VENV := .venv
 OLDEST := .venv-oldest
+TORCH := .venv-transformers
 
 # Named python3 or by its version: whatever is new enough and can make a virtual environment.
 FIND_PYTHON := found=; for p in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -21,10 +22,13 @@ DEV_GROUP := import tomllib; \
 OLDEST_CORE := import re, tomllib; \
 	bounds = " ".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]); \
 	print("langchain-core==" + re.search(r"langchain-core\s*>=\s*([\d.]+)", bounds)[1])
+# One tested version of torch, and chat templates of real models out of a package of files.
+TORCH_VERSION := torch==2.13.0
+TEMPLATES := trl==1.16.0
 # Fetched before the tests: a slow download must not look like a slow test.
 FETCH_MODEL := from langchain_wrap.models.weights import DEFAULT, resolve; resolve(DEFAULT)
 
-.PHONY: help demo test test-oldest soak lint format bench compliance clean
+.PHONY: help demo test test-oldest test-transformers soak lint format bench check-models contract clean
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort
@@ -45,6 +49,17 @@ $(VENV)/ready: pyproject.toml
 $(OLDEST)/ready: pyproject.toml
 	$(call make-venv,$(OLDEST),$(OLDEST_CORE))
 
+# In steps: all of this at once is more than the resolver of older pips can sort out.
+$(TORCH)/ready: pyproject.toml
+	@$(FIND_PYTHON); set -e; echo "making $(TORCH) with $$found"; \
+	rm -rf $(TORCH); "$$found" -m venv $(TORCH); \
+	$(TORCH)/bin/python -c '$(DEV_GROUP)' > $(TORCH)/requirements.txt; \
+	$(TORCH)/bin/python -m pip install --quiet '$(TORCH_VERSION)'; \
+	$(TORCH)/bin/python -m pip install --quiet -e '.[transformers,demo]'; \
+	$(TORCH)/bin/python -m pip install --quiet -r $(TORCH)/requirements.txt 'langchain-huggingface>=1.2'; \
+	$(TORCH)/bin/python -m pip install --quiet --no-deps '$(TEMPLATES)'; \
+	touch $(TORCH)/ready
+
 demo: $(VENV)/ready ## See the package at work with a small real model
 	@$(VENV)/bin/langchain-wrap demo
 
@@ -56,6 +71,11 @@ test-oldest: $(OLDEST)/ready ## Run the tests on the oldest langchain-core that 
 	@$(OLDEST)/bin/python -c '$(FETCH_MODEL)'
 	@$(OLDEST)/bin/python -m pip list 2>/dev/null | grep '^langchain-core '
 	$(OLDEST)/bin/python -m pytest $(ARGS)
+
+test-transformers: $(TORCH)/ready ## Run the tests of Transformers, which need torch
+	@$(TORCH)/bin/python -c 'import torch, transformers as t; print(torch.__version__, t.__version__)'
+	@$(TORCH)/bin/python -c '$(FETCH_MODEL)'
+	$(TORCH)/bin/python -m pytest tests/torch_models "tests/test_docs.py::test_page[transformers]" $(ARGS)
 
 soak: $(VENV)/ready ## Check right models again and again under load: make soak COUNT=200
 	$(VENV)/bin/python tests/soak.py $(or $(COUNT),200) $(ARGS)
@@ -69,16 +89,17 @@ format: $(VENV)/ready ## Put the source into shape
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(VENV)/ready ## Run the benchmarks and write docs/benchmarks.md
-	$(VENV)/bin/python -m benchmarks $(ARGS)
+bench: $(TORCH)/ready ## Run the benchmarks and write docs/benchmarks.md
+	@$(TORCH)/bin/python -c '$(FETCH_MODEL)'
+	$(TORCH)/bin/python -m benchmarks $(ARGS)
 
-compliance: $(VENV)/ready ## Check every model, other people's too, and write docs/compliance.md
-	@$(VENV)/bin/python -c '$(FETCH_MODEL)'
-	$(VENV)/bin/python tests/compliance.py $(ARGS)
+check-models: $(TORCH)/ready ## Check every model, other people's too, and write docs/compliance.md
+	@$(TORCH)/bin/python -c '$(FETCH_MODEL)'
+	$(TORCH)/bin/python tests/compliance.py $(ARGS)
 
 contract: $(VENV)/ready ## Write docs/contract.md from the clauses
 	$(VENV)/bin/python -m langchain_wrap.checks.reports.document docs/contract.md
 
 clean: ## Remove the virtual environments and what tools have left behind
-	rm -rf $(VENV) $(OLDEST) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(TORCH) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,10 +30,16 @@ def all_rows() -> Iterator[Row]:
         yield from http.rows()
     if importlib.util.find_spec("xllamacpp") is None:
         print("the rows of LlamaCpp are left out: xllamacpp is not installed", file=sys.stderr)
-        return
-    from benchmarks import llama_cpp
+    else:
+        from benchmarks import llama_cpp
 
-    yield from llama_cpp.rows()
+        yield from llama_cpp.rows()
+    if importlib.util.find_spec("langchain_huggingface") is None:
+        print("the rows of Transformers are left out: run `make bench`", file=sys.stderr)
+    else:
+        from benchmarks import transformers
+
+        yield from transformers.rows()
 
 
 def line(row: Row) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import platform
 import sys
 import time
@@ -13,6 +12,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from built_in import built_in, smollm2
 from checks.test_third_party import SHOWN
 from family import WRAPPED
 from langchain_core.language_models.llms import BaseLLM
@@ -29,12 +29,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "compliance.md"
 HEAD = """# Compliance
 
 What the [conformance kit](checks.md) says of the models of this package and of other people's.
-Written by `make compliance`.
+Written by `make check-models`.
 
 A cell shows how many clauses of an area hold, of those that could be told, and which do not.
 """
 
-PACKAGES = ("langchain-core", "langchain-openai", "langchain-ollama", "xllamacpp")
+PACKAGES = ("langchain-core", "langchain-openai", "langchain-ollama", "xllamacpp", "transformers")
 
 Makers = dict[str, Callable[[], BaseLLM]]
 
@@ -43,17 +43,15 @@ Makers = dict[str, Callable[[], BaseLLM]]
 def models() -> Iterator[Makers]:
     """Every model of the table, ours first."""
     made: Makers = {"`LLM`, a class of the tests": Ours}
-    if importlib.util.find_spec("xllamacpp") is None:
-        print("the row of LlamaCpp is left out: xllamacpp is not installed", file=sys.stderr)
-    else:
-        from langchain_wrap.models import LlamaCpp
-
-        smollm2 = LlamaCpp(model_path="smollm2", temperature=0, max_tokens=16)
-        smollm2.invoke("a", max_tokens=1)  # loading a model is no part of a check
-        made["`LlamaCpp`, SmolLM2-135M"] = lambda: smollm2
     made |= {f"`wrap` of {name}": make for name, make in WRAPPED.items()}
     made["the seed's example on `langchain_wrap.LLM`"] = lambda: SeedOnOurs(n=5)
-    with others() as found:
+    with others() as found, built_in() as ours, smollm2() as real:
+        if len(real) < 2:
+            print(
+                "not all models that run weights are installed: make check-models", file=sys.stderr
+            )
+        made |= {f"`{name}`": make for name, make in ours.items()}
+        made |= {f"`{name}`, SmolLM2-135M": make for name, make in real.items()}
         made["the seed's example on langchain-core's `LLM`"] = found.pop("SeedOnCore")
         made["a class of the tests on langchain-core's `LLM`"] = Core
         yield made | {f"`{name}`": make for name, make in found.items()}

@@ -35,7 +35,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 GENERATED = {ROOT / "docs" / "benchmarks.md"}
 """Made by `make bench`, so it need not be there."""
-NEEDS_ENGINE = re.compile(r"LlamaCpp|llama[-_]cpp")
+NEEDS = {
+    "xllamacpp": re.compile(r"LlamaCpp|llama[-_]cpp"),
+    "torch": re.compile(r"Transformers\b|torch"),
+}
+"""What the code of a page may need that is not installed everywhere."""
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
@@ -127,6 +131,13 @@ class Page:
         return value
 
 
+def skip_without(source: str) -> None:
+    """Skip the test where a package is missing that a source needs."""
+    for package, pattern in NEEDS.items():
+        if pattern.search(source):
+            pytest.importorskip(package)
+
+
 @pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as running:
@@ -137,8 +148,7 @@ def runner() -> Iterator[asyncio.Runner]:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_page(path, runner, tmp_path, monkeypatch):
     found = blocks(path)
-    if any(NEEDS_ENGINE.search(block.text) for block in found):
-        pytest.importorskip("xllamacpp")
+    skip_without("\n".join(block.text for block in found))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     page = Page(path, runner)
@@ -150,8 +160,7 @@ def test_page(path, runner, tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
     source = path.read_text(encoding="utf-8")
-    if NEEDS_ENGINE.search(source):
-        pytest.importorskip("xllamacpp")
+    skip_without(source)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
         cwd=tmp_path,

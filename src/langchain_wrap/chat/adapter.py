@@ -17,6 +17,7 @@ from langchain_wrap.chat.model import ChatModel
 from langchain_wrap.chat.prompt import Prompt, prompt_of, template_named
 from langchain_wrap.chat.template import ChatTemplate
 from langchain_wrap.contract import Contract
+from langchain_wrap.pipeline.identity import describe
 from langchain_wrap.pipeline.requests import Requests
 from langchain_wrap.pipeline.shell import SyncShell
 
@@ -66,8 +67,13 @@ class LLMChat(ChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        own = {k: v for k, v in super()._identifying_params.items() if k != "llm"}
-        return {**self.llm._identifying_params, **own}
+        return {**self.llm._identifying_params, **super()._identifying_params}
+
+    def _identity(self) -> dict[str, Any]:
+        llm = self.llm
+        kind = f"{type(llm).__module__}.{type(llm).__qualname__}"
+        fields = llm._described_fields(digest=True)
+        return {**super()._identity(), "llm": [kind, describe(llm._params()), fields]}
 
     @property
     def _model_name(self) -> str:
@@ -185,7 +191,8 @@ class LLMChat(ChatModel):
     @classmethod
     def _check_limits(cls, values: Any) -> Any:
         for name in _OF_THE_LLM if isinstance(values, dict) else ():
-            if name in values:
+            # LangChain makes configured copies with all fields, these as they were.
+            if name in values and values[name] != cls.model_fields[name].default:
                 raise ValueError(f"{name} is a field of the LLM: set it there, before as_chat()")
         return values
 
@@ -211,6 +218,5 @@ def _counts(llm: Contract) -> bool:
     return own is not Contract._tokenize and type(llm).__name__ != "FunctionLLM"
 
 
-LLMChat._general = frozenset(LLMChat.model_fields) - {
-    "llm", "template", "template_parameters", "tools", "tool_format", "reasoning_tags",
-}  # fmt: skip
+# The LLM tells of itself, and is not described as a field.
+LLMChat._general = (ChatModel._general | {"llm"}) - {"takes"}

@@ -402,15 +402,16 @@ class ChatModel(Settings, BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         """Return the key under which answers are cached; secrets count by their digests."""
-        return canonical(
-            {
-                "class": f"{type(self).__module__}.{type(self).__qualname__}",
-                "params": describe(dict(self._identifying_params)),
-                "fields": self._described_fields(digest=True),
-                "stop": merge_stops(self.stop, stop),
-                "call": describe(kwargs, digest=True),
-            }
-        )
+        asked = {"stop": merge_stops(self.stop, stop), "call": describe(kwargs, digest=True)}
+        return canonical({**self._identity(), **asked})
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what tells answers of this model from those of another, as JSON values."""
+        return {
+            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "params": describe(dict(self._identifying_params)),
+            "fields": self._described_fields(digest=True),
+        }
 
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any

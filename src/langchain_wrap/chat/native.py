@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import Generation, GenerationChunk
 
 from langchain_wrap.pipeline.generation import Request
@@ -39,13 +40,14 @@ def as_source(function: Callable[..., Any], label: str) -> tuple[Method, Callabl
             result = function(messages, **given)
             if inspect.isawaitable(result):
                 result = await result
+            read = _Reader(label).chunk
             if not hasattr(result, "__aiter__"):
                 for item in _items(result, label):
-                    yield _chunk(item, label)
+                    yield read(item)
                 return
             try:
                 async for item in result:
-                    yield _chunk(item, label)
+                    yield read(item)
             finally:
                 close = getattr(result, "aclose", None)
                 if close is not None:
@@ -59,9 +61,10 @@ def as_source(function: Callable[..., Any], label: str) -> tuple[Method, Callabl
         if inspect.iscoroutine(result):
             result.close()  # or Python warns that it was never awaited
             raise TypeError(f"{label} gave a coroutine: write it as `async def`")
+        read = _Reader(label).chunk
         try:
             for item in _items(result, label):
-                yield _chunk(item, label)
+                yield read(item)
         finally:
             close = getattr(result, "close", None)
             if close is not None and inspect.isgenerator(result):
@@ -78,28 +81,38 @@ def _items(result: object, label: str) -> Iterable[object]:
     raise _wrong(result, label)
 
 
-def _chunk(item: object, label: str) -> GenerationChunk:
-    """Return what an author has given as a chunk of the pipeline.
+class _Reader:
+    """Reads what an author gives for one answer, piece by piece."""
 
-    Raises:
-        TypeError: It is nothing that a chat model can say.
-    """
-    if isinstance(item, str):
-        return GenerationChunk(text=item)
-    if isinstance(item, Generation):
-        message = getattr(item, "message", None)
-        if message is None:
-            return GenerationChunk(text=item.text, generation_info=item.generation_info)
-        item = message
-    if not isinstance(item, AIMessage):
-        raise _wrong(item, label)
-    info: dict[str, Any] = dict(item.response_metadata)
-    if item.usage_metadata is not None:
-        info["usage_metadata"] = item.usage_metadata
-    rest = _without_text(item)
-    if rest is not None:
-        info[MESSAGE] = [rest]
-    return GenerationChunk(text=str(item.text), generation_info=info or None)
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._usage: UsageMetadata | None = None
+
+    def chunk(self, item: object) -> GenerationChunk:
+        """Return a piece as a chunk of the pipeline.
+
+        Raises:
+            TypeError: It is nothing that a chat model can say.
+        """
+        if isinstance(item, str):
+            return GenerationChunk(text=item)
+        info: dict[str, Any] = {}
+        if isinstance(item, Generation):
+            message = getattr(item, "message", None)
+            if message is None:
+                return GenerationChunk(text=item.text, generation_info=item.generation_info)
+            info, item = item.generation_info or {}, message
+        if not isinstance(item, AIMessage):
+            raise _wrong(item, self._label)
+        info = {**item.response_metadata, **info}
+        if item.usage_metadata is not None:
+            # LangChain adds up what the chunks of a message say; the pipeline keeps the last.
+            self._usage = add_usage(self._usage, item.usage_metadata)
+            info["usage_metadata"] = self._usage
+        rest = _without_text(item)
+        if rest is not None:
+            info[MESSAGE] = [rest]
+        return GenerationChunk(text=str(item.text), generation_info=info or None)
 
 
 def _without_text(message: AIMessage) -> AIMessageChunk | None:

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from langchain_core.language_models.base import LangSmithParams
 from langchain_core.outputs import Generation, GenerationChunk
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from langchain_wrap import LLM, CancelToken
 from langchain_wrap.errors import did_you_mean
 from langchain_wrap.models import weights
-from langchain_wrap.models.detokenizer import Detokenizer
-from langchain_wrap.models.transformers_engine import Completion, Engine
+from langchain_wrap.models.transformers_batch import complete
+from langchain_wrap.models.transformers_loading import (
+    DTYPES,
+    Recipe,
+    check,
+    check_loaded,
+    engine_for,
+    is_gguf,
+    require,
+    stamp,
+)
+from langchain_wrap.models.transformers_sampling import PARAMETERS, Sampling, effective
+from langchain_wrap.models.transformers_stream import stream
+
+if TYPE_CHECKING:
+    from langchain_wrap.models.transformers_completion import Completion
+    from langchain_wrap.models.transformers_engine import Engine
 
 
 class _Loaded:
-    """The engine that an object uses; a pickle of the object loads its own."""
+    """The engine that an object uses; a pickle of the object finds its own."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.engine: Engine | None = None
-        self.key: Any = None
+    def __init__(self, engine: tuple[Engine, Recipe] | None = None) -> None:
+        self.engine = engine
+        """With what it was made from: one value, so that threads see both or neither."""
 
     def __reduce__(self) -> tuple[type[_Loaded], tuple[()]]:
         return _Loaded, ()
 
 
-class Transformers(LLM):
+class Transformers(Sampling, LLM):
     """A model of Hugging Face's transformers: `pip install 'langchain-wrap[transformers]'`.
 
     Prompts that are there together are computed together, padded on the left, sorted by length;
     with temperature 0, and with a seed as well, a prompt gets the same text as alone (but for
     what depends on the last bits of probabilities). A stream is decoded token by token. A
     completion never contains the prompt. Calls stop at the next token when they are cancelled.
+    The weights are loaded on first use, once per process for all objects with the same model and
+    settings, and freed with the last of these.
 
     Documentation of the parameters:
     https://huggingface.co/docs/transformers/main_classes/text_generation
@@ -50,13 +65,14 @@ class Transformers(LLM):
         ```
 
     Raises:
-        MissingExtraError: transformers or torch is not installed.
+        MissingExtraError: transformers or torch is not installed, or gguf for a GGUF file.
+        FileNotFoundError, ValueError: `model` is none that can complete text.
         ContextOverflowError: A prompt is longer than the model's context.
     """
 
     model: Any = None
-    """A name on the Hugging Face Hub, a folder, a `.gguf` file (it is dequantised), or a loaded
-    `PreTrainedModel`."""
+    """A folder, a `.gguf` file (it is dequantised), "smollm2", a name on the Hugging Face Hub, or
+    a loaded `PreTrainedModel`."""
 
     tokenizer: Any = None
     """A name or folder, or a loaded tokenizer. None: the model's own."""
@@ -65,38 +81,16 @@ class Transformers(LLM):
     """An existing text-generation pipeline, in place of `model` and `tokenizer`."""
 
     device: str | None = None
-    """Where the model is put: `cpu`, `cuda:0`, `mps`, … None: where it is, or the CPU."""
+    """Where the model is put: `cpu`, `cuda:0`, `mps`, …; `auto`: spread over what there is.
+
+    None: where it is, or the CPU.
+    """
 
     dtype: str | None = None
     """The type of the weights, such as `bfloat16`. None: as they are stored."""
 
     revision: str | None = None
     """The branch, tag or commit on the Hub."""
-
-    max_new_tokens: int = Field(default=256, ge=1)
-    """Tokens of a completion at most."""
-
-    temperature: float | None = Field(default=None, ge=0)
-    """How freely to draw tokens; 0: always the likeliest. None: as the model's own generation
-    config says."""
-
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    """Draw only from the likeliest tokens that have this probability together."""
-
-    top_k: int | None = Field(default=None, ge=0)
-    """Draw only from so many of the likeliest tokens."""
-
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    """Draw only from tokens at least this likely, relative to the likeliest."""
-
-    repetition_penalty: float | None = Field(default=None, gt=0)
-    """How much less likely tokens become that were there before; 1: not at all."""
-
-    seed: int | None = None
-    """Makes drawing repeatable. None: different each time."""
-
-    generation: dict[str, Any] = Field(default_factory=dict)
-    """More parameters of transformers' `GenerationConfig`, by their own names."""
 
     max_batch_size: int | None = Field(default=32, ge=1)
     """How many prompts are computed together at most."""
@@ -106,21 +100,6 @@ class Transformers(LLM):
 
     _loaded: _Loaded = PrivateAttr(default_factory=_Loaded)
 
-    @property
-    def _llm_type(self) -> str:
-        return "transformers"
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        return {**super()._identifying_params, "model_name": self._model_name}
-
-    @property
-    def _model_name(self) -> str:
-        model = getattr(self.pipeline, "model", self.model)
-        if isinstance(model, str):
-            return model
-        return str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
-
     def _batch(
         self,
         prompts: list[str],
@@ -128,61 +107,70 @@ class Transformers(LLM):
         cancel: CancelToken | None = None,
         **params: Any,
     ) -> list[Generation]:
-        parameters = self._parameters(params)
+        parameters = effective(self, params)
         engine = self._engine()
-        encoded = [engine.encode(prompt) for prompt in prompts]
-        found: list[Generation | None] = [None] * len(prompts)
-        for rows in _together(encoded, self.max_batch_tokens, parameters, engine.context):
-            completions = engine.generate(
-                [encoded[row] for row in rows],
-                parameters,
-                stop=stop or (),
-                cancelled=lambda: cancel is not None and cancel.cancelled,
-            )
-            for row, completion in zip(rows, completions, strict=True):
-                found[row] = Generation(
-                    text=engine.decode(completion.tokens), generation_info=self._facts(completion)
-                )
-        return [generation for generation in found if generation is not None]
+        completions = complete(
+            engine,
+            [engine.encode(prompt) for prompt in prompts],
+            parameters,
+            stop=stop or (),
+            most_tokens=self.max_batch_tokens,
+            cancelled=lambda: cancel is not None and cancel.cancelled,
+        )
+        return [Generation(text=one.text, generation_info=self._facts(one)) for one in completions]
 
     def _stream(  # type: ignore[override]
         self, prompt: str, stop: list[str] | None = None, **params: Any
     ) -> Iterator[GenerationChunk]:
         # Stops are left to the pipeline, which closes this generator where one is complete.
-        parameters = self._parameters(params)
+        parameters = effective(self, params)
         engine = self._engine()
-        encoded = engine.encode(prompt)
-        steps: queue.SimpleQueue[int | Completion | BaseException] = queue.SimpleQueue()
-        left = threading.Event()
-
-        def work() -> None:
-            try:
-                (completion,) = engine.generate(
-                    [encoded],
-                    parameters,
-                    cancelled=left.is_set,
-                    on_step=lambda tokens: steps.put(tokens[0]),
-                )
-                steps.put(completion)
-            except BaseException as error:
-                steps.put(error)
-
-        thread = threading.Thread(target=work, name="transformers-generate", daemon=True)
-        thread.start()
-        detokenizer = Detokenizer(engine.decode)
-        try:
-            while isinstance(step := steps.get(), int):
-                if piece := detokenizer.feed(step):
-                    yield GenerationChunk(text=piece)
-            if isinstance(step, BaseException):
-                raise step
-            yield GenerationChunk(text=detokenizer.finish(), generation_info=self._facts(step))
-        finally:
-            left.set()
-            thread.join()
+        completion = engine.begin(engine.encode(prompt))
+        for step in stream(engine, completion, parameters):
+            if step.text:
+                info = {"model_name": self._model_name, "token_usage": step.usage}
+                yield GenerationChunk(text=step.text, generation_info=info)
+        yield GenerationChunk(text="", generation_info=self._facts(completion))
 
     def _tokenize(self, text: str) -> list[int]:
         return self._engine().tokenize(text)
+
+    def _chat_template(self) -> str | None:
+        """Return the tokenizer's own chat template, in Jinja; None if it has none."""
+        found = getattr(self._engine().tokenizer, "chat_template", None)
+        if isinstance(found, dict):  # several by name
+            found = found.get("default")
+        return found or None
+
+    def _special_tokens(self) -> dict[str, str]:
+        """Return the texts of `bos_token`, `eos_token` and others that the tokenizer has."""
+        found = self._engine().tokenizer.special_tokens_map
+        return {name: str(text) for name, text in found.items() if not isinstance(text, list)}
+
+    @property
+    def _llm_type(self) -> str:
+        return "transformers"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        params = {**super()._identifying_params, "model_name": self._model_name}
+        if isinstance(self.model, str) and is_gguf(self.model):
+            params["model_file"] = weights.fingerprint(self.model)
+        elif isinstance(self.model, str) and (files := stamp(self.model)) is not None:
+            params["model_file"] = str(files)
+        return params
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        # langchain-core takes the name of the field `model`, which may be a loaded model.
+        told = super()._get_ls_params(stop=stop, **kwargs)
+        return LangSmithParams(**{**told, "ls_model_name": self._model_name})
+
+    @property
+    def _model_name(self) -> str:
+        model = self._recipe().model
+        if not isinstance(model, str):
+            return str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+        return weights.model_name(model) if model == weights.DEFAULT else model
 
     def _facts(self, completion: Completion) -> dict[str, Any]:
         return {
@@ -191,109 +179,94 @@ class Transformers(LLM):
             "model_name": self._model_name,
         }
 
-    def _parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters of a call.
-
-        Raises:
-            TypeError: transformers knows none of that name.
-        """
-        own = {name: getattr(self, name) for name in _SAMPLING}
-        for name in params:
-            if name not in _SAMPLING and name not in _known():
-                raise TypeError(
-                    f"Transformers takes no parameter {name!r}; it takes those of transformers' "
-                    f"GenerationConfig.{did_you_mean(name, [*_SAMPLING, *_known()])}"
-                )
-        return {**own, **self.generation, **params}
+    def _recipe(self) -> Recipe:
+        if self.pipeline is not None:
+            return Recipe(self.pipeline.model, self.pipeline.tokenizer)
+        return Recipe(self.model, self.tokenizer, self.device, self.dtype, self.revision)
 
     def _engine(self) -> Engine:
-        """Return the engine, loaded now if it is the first use."""
-        loaded = self._loaded
-        key = (
-            *(id(self.pipeline), self.model if isinstance(self.model, str) else id(self.model)),
-            *(id(self.tokenizer), self.device, self.dtype, self.revision),
-        )
-        with loaded.lock:
-            if loaded.engine is None or loaded.key != key:
-                loaded.engine, loaded.key = self._load(), key
-            return loaded.engine
+        """Return the engine, loaded now if it is the first use in this process."""
+        loaded, recipe = self._loaded, self._recipe()
+        if loaded.engine is None or not loaded.engine[1].same(recipe):
+            loaded.engine = engine_for(recipe), recipe
+        return loaded.engine[0]
 
-    def _load(self) -> Engine:
-        if self.pipeline is not None:
-            return Engine(self.pipeline.model, self.pipeline.tokenizer)
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        # Its fields may be changed; with what is loaded for this one it need not load again.
+        copied._loaded = _Loaded(self._loaded.engine)
+        return copied
 
-        model, tokenizer = self.model, self.tokenizer
-        options: dict[str, Any] = {"revision": self.revision} if self.revision else {}
-        if isinstance(model, str):
-            where, more = _source(model)
-            if tokenizer is None:
-                tokenizer = AutoTokenizer.from_pretrained(where, **options, **more)
-            more |= {"dtype": self.dtype} if self.dtype else {}
-            model = AutoModelForCausalLM.from_pretrained(where, **options, **more)
-        if isinstance(tokenizer, str):
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer, **options)
-        if self.device:
-            model = model.to(self.device)
-        return Engine(model.eval(), tokenizer)
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        memo = {} if memo is None else memo
+        for loaded in (self.model, self.tokenizer, self.pipeline):
+            memo[id(loaded)] = loaded  # gigabytes, which are only read
+        return super().__deepcopy__(memo)
+
+    @field_validator("model", "tokenizer", mode="before")
+    @classmethod
+    def _check_path_type(cls, value: Any) -> Any:
+        return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+    @field_validator("device", "dtype", mode="before")
+    @classmethod
+    def _check_torch_type(cls, value: Any) -> Any:
+        if (
+            type(value).__module__.partition(".")[0] == "torch"
+        ):  # torch.bfloat16, torch.device("cpu")
+            return str(value)
+        return value
+
+    @field_validator("dtype")
+    @classmethod
+    def _check_dtype(cls, value: str | None) -> str | None:
+        name = value if value is None else value.removeprefix("torch.")
+        if name is not None and name not in DTYPES:
+            raise ValueError(
+                f"there is no dtype {value!r} to load weights as.{did_you_mean(name, DTYPES)} "
+                f"There is: {', '.join(DTYPES)}"
+            )
+        return name
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
+        require(self.model)
         if (self.pipeline is None) == (self.model is None):
             raise ValueError("give either model or pipeline, and just one of them")
-        if self.pipeline is None and not isinstance(self.model, str) and self.tokenizer is None:
-            raise ValueError("a loaded model needs its tokenizer: give tokenizer as well")
-        for name in self.generation:
-            if name not in _known():
-                raise ValueError(
-                    f"generation names {name!r}, which transformers' GenerationConfig does not "
-                    f"have.{did_you_mean(name, _known())}"
-                )
+        if self.pipeline is not None:
+            self._check_pipeline()
+        elif isinstance(self.model, str):
+            check(self.model)
+            if self.revision and is_gguf(self.model):
+                raise ValueError("revision does not apply to a GGUF file")
+        else:
+            self._check_model()
         return self
 
+    def _check_pipeline(self) -> None:
+        for name in ("tokenizer", "device", "dtype", "revision"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is the pipeline's own: leave it out, or give a model")
+        if getattr(self.pipeline, "tokenizer", None) is None:
+            raise ValueError(
+                "pipeline must be a text-generation pipeline with a tokenizer: "
+                "transformers.pipeline('text-generation', ...)"
+            )
+        check_loaded(self.pipeline.model)
+        told = getattr(self.pipeline, "_generate_kwargs", {})
+        told = {**told, **getattr(self.pipeline, "_forward_params", {})}
+        for name in told:
+            if name in PARAMETERS and name not in self.model_fields_set:
+                raise ValueError(
+                    f"the pipeline was made with {name}={told[name]!r}, which holds for calls of "
+                    f"the pipeline itself: give it here as well, Transformers(pipeline=..., "
+                    f"{name}=...)"
+                )
 
-_SAMPLING = (
-    "max_new_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "seed",
-)
-
-
-def _known() -> frozenset[str]:
-    """Return the names of transformers' parameters."""
-    from transformers import GenerationConfig
-
-    return frozenset(name for name in vars(GenerationConfig()) if not name.startswith("_"))
-
-
-def _source(model: str) -> tuple[str, dict[str, Any]]:
-    """Return what transformers loads from, and how."""
-    if model == weights.DEFAULT or model.endswith(".gguf"):
-        path = weights.resolve(model)
-        return str(path.parent), {"gguf_file": path.name}
-    return str(Path(model).expanduser()) if Path(model).expanduser().exists() else model, {}
-
-
-def _together(
-    encoded: list[list[int]],
-    most_tokens: int,
-    parameters: Mapping[str, Any],
-    context: int | None,
-) -> Iterator[list[int]]:
-    """Yield the rows that are computed together: of like length, within the bound of tokens."""
-    room = int(parameters["max_new_tokens"])
-    rows: list[int] = []
-    for row in sorted(range(len(encoded)), key=lambda row: len(encoded[row])):
-        width = len(encoded[row]) + room
-        # Near the end of the context padding would cost a row tokens that it has alone.
-        crowded = context is not None and width > context
-        if rows and (crowded or width * (len(rows) + 1) > most_tokens):
-            yield rows
-            rows = []
-        rows.append(row)
-    if rows:
-        yield rows
+    def _check_model(self) -> None:
+        if self.tokenizer is None:
+            raise ValueError("a loaded model needs its tokenizer: give tokenizer as well")
+        for name in ("dtype", "revision"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} says how to load a model, and this one is loaded")
+        check_loaded(self.model)

@@ -1,54 +1,64 @@
-"""A transformers model at work: token ids in, tokens out, for one prompt or many at once."""
+"""A transformers model at work: completions in, each step a token more, one or many at once."""
 
 from __future__ import annotations
 
+import atexit
 import copy
+import gc
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from langchain_core.exceptions import ContextOverflowError
 from transformers import (
     GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    MinPLogitsWarper,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteria,
     StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
-_STOP_MARGIN = 8
-"""Tokens more than a stop has characters in which it is looked for."""
+from langchain_wrap.models.transformers_completion import Completion
+from langchain_wrap.models.transformers_sampling import PARAMETERS, WARPERS
+from langchain_wrap.models.transformers_scores import PENALTIES, processors
 
+_EXIT_PATIENCE = 10.0
 
-@dataclass
-class Completion:
-    """One prompt and what has been generated for it."""
+_NEUTRAL: dict[str, Any] = {
+    "do_sample": False,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "penalty_alpha": 0.0,
+    "token_healing": False,
+    "use_mtp": False,
+    "return_dict_in_generate": False,
+    "output_scores": False,
+    "output_logits": False,
+    "output_attentions": False,
+    "output_hidden_states": False,
+}
+"""What `processors` does instead, and what is not there.
 
-    prompt: list[int]
-    tokens: list[int] = field(default_factory=list)
-    finish_reason: str = "length"
+Each has a value, since generate() fills in what is None from the model's own generation config.
+"""
 
-    @property
-    def usage(self) -> dict[str, int]:
-        """Counts of tokens."""
-        prompt, completion = len(self.prompt), len(self.tokens)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
+_OURS = frozenset({*PARAMETERS, *WARPERS, *PENALTIES, "do_sample"})
 
 
 class Engine:
-    """A model and its tokenizer.
+    """A model and its tokenizer, for any threads at once.
 
     Args:
         model: The model, on its device.
@@ -58,12 +68,9 @@ class Engine:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        ends = model.generation_config.eos_token_id
-        if ends is None:
-            ends = tokenizer.eos_token_id
-        self._ends = frozenset([ends] if isinstance(ends, int) else ends or ())
         # Fast tokenizers are written in Rust and refuse two threads at once now and then.
         self._lock = threading.Lock()
+        _engines.add(self)
 
     @property
     def name(self) -> str:
@@ -72,19 +79,53 @@ class Engine:
 
     @property
     def context(self) -> int | None:
-        """How many tokens prompt and completion may have together."""
-        length = getattr(self.model.config, "max_position_embeddings", None)
-        return length if isinstance(length, int) else None
+        """How many tokens prompt and completion may have together; None: the model says nothing."""
+        config = self.model.config.get_text_config()
+        length = getattr(config, "max_position_embeddings", None)
+        return length if isinstance(length, int) and length > 0 else None
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a prompt, with the special tokens that the model expects."""
-        with self._lock:
-            return list(self.tokenizer(text)["input_ids"])
+        """Return the tokens of a prompt, at least one.
+
+        Raises:
+            ContextOverflowError: The prompt leaves no room for a completion.
+            ValueError: It has no tokens, and the model no token to begin with.
+        """
+        tokens = self.tokenize(text)
+        if not tokens:
+            begin = self.tokenizer.bos_token_id
+            begin = self.tokenizer.eos_token_id if begin is None else begin
+            if begin is None:
+                raise ValueError(
+                    f"the prompt {text!r} has no tokens, and {self.name} has no token to begin a "
+                    "text with: give some text"
+                )
+            tokens = [begin]
+        if self.context is not None and len(tokens) >= self.context:
+            raise ContextOverflowError(
+                f"a prompt of {len(tokens)} tokens leaves no room in the context of {self.name}, "
+                f"{self.context} tokens"
+            )
+        return tokens
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the token ids of a text alone."""
+        """Return the tokens of a text, with the special ones that the tokenizer adds.
+
+        Raises:
+            ValueError: It has a lone surrogate.
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"the prompt has a lone surrogate at position {error.start}, which is no character"
+            ) from None
         with self._lock:
-            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            tokens = list(self.tokenizer(text, verbose=False)["input_ids"])
+        begin = self.tokenizer.bos_token_id
+        if begin is not None and tokens[:2] == [begin, begin]:
+            del tokens[0]  # a chat template has written it already
+        return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; special ones have none."""
@@ -95,120 +136,78 @@ class Engine:
                 )
             )
 
+    def begin(self, prompt: Sequence[int], stop: Sequence[str] = ()) -> Completion:
+        """Return the empty completion of a prompt."""
+        return Completion(prompt, self.decode, stop)
+
     def generate(
         self,
-        prompts: Sequence[list[int]],
+        completions: Sequence[Completion],
         parameters: Mapping[str, Any],
         *,
-        stop: Sequence[str] = (),
         cancelled: Callable[[], bool] = lambda: False,
-        on_step: Callable[[list[int]], object] = lambda tokens: None,
-    ) -> list[Completion]:
+        on_piece: Callable[[Completion, str], object] = lambda completion, piece: None,
+    ) -> None:
         """Complete prompts in one padded batch.
 
         Args:
-            prompts: Token ids.
-            parameters: `seed`, and those of transformers' GenerationConfig.
-            stop: A row ends once its text has one of these; it is not cut here.
+            completions: What to complete, in place.
+            parameters: As `transformers_sampling.effective` gives them.
             cancelled: Looked at after each step; the rows end where it is true.
-            on_step: Given the newest token of each row after each step.
-
-        Raises:
-            ContextOverflowError: A prompt leaves no room for a completion.
+            on_piece: Given each completion that goes on, and its newest text, after each step.
         """
-        completions = [Completion(prompt) for prompt in prompts]
+        prompts = [completion.prompt for completion in completions]
         width = max(map(len, prompts))
-        settings, sampler = self._settings(parameters, len(prompts), width)
-        watch = _Watch(self, completions, stop, cancelled, on_step)
-        ids = torch.full((len(prompts), width), int(settings.pad_token_id or 0))
+        settings = self._settings(parameters, width)
+        own = processors(
+            parameters, self.model.generation_config, [width - len(prompt) for prompt in prompts]
+        )
+        ids = torch.full((len(prompts), width), settings.pad_token_id)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
-        with torch.inference_mode():
+        watch = _Watch(completions, _ids(settings.eos_token_id), cancelled, on_piece)
+        with _at_work(), torch.inference_mode():
             self.model.generate(
                 inputs=ids.to(self.model.device),
                 attention_mask=mask.to(self.model.device),
                 generation_config=settings,
-                logits_processor=sampler,
+                logits_processor=own,
                 stopping_criteria=StoppingCriteriaList([watch]),
+                **({"tokenizer": self.tokenizer} if settings.stop_strings else {}),
             )
-        return completions
+        for completion in completions:
+            if not completion.over and settings.stop_strings:
+                completion.finish_reason = "stop"  # the model's own generation config has them
+            if piece := completion.finish():
+                on_piece(completion, piece)
 
-    def is_end(self, token: int) -> bool:
-        """Whether a token ends a completion."""
-        return token in self._ends
+    def free(self) -> None:
+        """Give memory back that a failed attempt has left behind."""
+        gc.collect()
+        empty = getattr(getattr(torch, self.model.device.type, None), "empty_cache", None)
+        if empty is not None:
+            empty()
 
-    def _settings(
-        self, parameters: Mapping[str, Any], rows: int, width: int
-    ) -> tuple[GenerationConfig, LogitsProcessorList]:
-        given = {name: value for name, value in parameters.items() if value is not None}
-        seed = given.pop("seed", None)
+    def _settings(self, parameters: Mapping[str, Any], width: int) -> GenerationConfig:
         settings = copy.deepcopy(self.model.generation_config)
-        settings.max_length = None
-        settings.max_new_tokens = given.pop("max_new_tokens", None) or 256
-        temperature = given.pop("temperature", None)
-        samples = settings.do_sample if temperature is None else temperature > 0
-        for name, value in given.items():
-            setattr(settings, name, value)
-        if "do_sample" not in given:
-            settings.do_sample = False  # the sampler below draws, with a generator of its own
-        elif temperature:
-            settings.temperature = temperature
-        if settings.pad_token_id is None:
-            settings.pad_token_id = self.tokenizer.pad_token_id or next(iter(self._ends), 0)
+        for name, value in _NEUTRAL.items():
+            if hasattr(settings, name):  # some are newer than the oldest transformers
+                setattr(settings, name, value)
+        for name, value in parameters.items():
+            if name not in _OURS:
+                setattr(settings, name, value)
+        settings.max_length = settings.min_length = None
+        settings.max_new_tokens = parameters["max_new_tokens"]
         if self.context is not None:
-            if width >= self.context:
-                raise ContextOverflowError(
-                    f"a prompt of {width} tokens leaves no room in the context of {self.name}, "
-                    f"{self.context} tokens"
-                )
             settings.max_new_tokens = min(settings.max_new_tokens, self.context - width)
-        sampler = LogitsProcessorList()
-        if samples and "do_sample" not in given:
-            sampler = _sampler(settings, temperature, seed, rows)
-            settings.temperature = settings.top_k = settings.top_p = settings.min_p = None
-        return settings, sampler
-
-
-def _sampler(
-    settings: GenerationConfig, temperature: float | None, seed: int | None, rows: int
-) -> LogitsProcessorList:
-    """Return what turns the best token into a drawn one.
-
-    Each row draws from a generator of its own, so that a seed gives the same text in a batch and
-    alone, whatever else is drawn in the process meanwhile.
-    """
-    found = LogitsProcessorList()
-    temperature = temperature or settings.temperature
-    if temperature not in (None, 1.0):
-        found.append(TemperatureLogitsWarper(float(temperature)))
-    if settings.top_k:
-        found.append(TopKLogitsWarper(settings.top_k))
-    if settings.top_p is not None and settings.top_p < 1:
-        found.append(TopPLogitsWarper(settings.top_p))
-    if settings.min_p is not None:
-        found.append(MinPLogitsWarper(settings.min_p))
-    found.append(_Draw(rows, seed))
-    return found
-
-
-class _Draw(LogitsProcessor):  # type: ignore[misc]
-    """Adds noise to logits so that the greatest is a draw from their distribution.
-
-    The Gumbel-max trick: https://arxiv.org/abs/1411.0030
-    """
-
-    def __init__(self, rows: int, seed: int | None) -> None:
-        self._generators = [torch.Generator() for _ in range(rows)]
-        for generator in self._generators:
-            generator.seed() if seed is None else generator.manual_seed(seed)
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        noise = torch.stack(
-            [torch.empty(scores.shape[-1]).exponential_(generator=g) for g in self._generators]
-        )
-        return scores.float().log_softmax(-1) - noise.to(scores.device).log()
+        ends = _ids(settings.eos_token_id) or _ids(self.tokenizer.eos_token_id)
+        settings.eos_token_id = sorted(ends) or None
+        if settings.pad_token_id is None:
+            pad = self.tokenizer.pad_token_id
+            settings.pad_token_id = pad if pad is not None else min(ends, default=0)
+        return settings
 
 
 class _Watch(StoppingCriteria):  # type: ignore[misc]
@@ -216,35 +215,84 @@ class _Watch(StoppingCriteria):  # type: ignore[misc]
 
     def __init__(
         self,
-        engine: Engine,
-        completions: list[Completion],
-        stop: Sequence[str],
+        completions: Sequence[Completion],
+        ends: frozenset[int],
         cancelled: Callable[[], bool],
-        on_step: Callable[[list[int]], object],
+        on_piece: Callable[[Completion, str], object],
     ) -> None:
-        self._engine = engine
         self._completions = completions
-        self._stop = stop
-        self._window = max(map(len, stop), default=0) + _STOP_MARGIN
+        self._ends = ends
         self._cancelled = cancelled
-        self._on_step = on_step
-        self._over = [False] * len(completions)
+        self._on_piece = on_piece
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         newest: list[int] = input_ids[:, -1].tolist()
-        for row, token in enumerate(newest):
-            if not self._over[row]:
-                self._over[row] = self._take(self._completions[row], token)
-        self._on_step(newest)
-        over = [True] * len(newest) if self._cancelled() else self._over
+        for completion, token in zip(self._completions, newest, strict=True):
+            if not completion.over:
+                piece = completion.take(token, is_end=token in self._ends)
+                self._on_piece(completion, piece)
+        if self._cancelled() or _exit.ending:
+            for completion in self._completions:
+                completion.cancel()
+        over = [completion.over for completion in self._completions]
         return torch.tensor(over, device=input_ids.device)
 
-    def _take(self, completion: Completion, token: int) -> bool:
-        completion.tokens.append(token)
-        if self._engine.is_end(token):
-            completion.finish_reason = "stop"
-            return True
-        if not self._stop:
-            return False
-        text = self._engine.decode(completion.tokens[-self._window :])
-        return any(one in text for one in self._stop)
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or the machine, had too little memory for a batch."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    told = str(error)
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in told or ("DefaultCPUAllocator" in told and "memory" in told)
+    )
+
+
+def _ids(tokens: Any) -> frozenset[int]:
+    if tokens is None:
+        return frozenset()
+    return frozenset([tokens] if isinstance(tokens, int) else map(int, tokens))
+
+
+class _Exit:
+    """What has to end before the interpreter does: a thread inside torch at its end is a crash."""
+
+    def __init__(self) -> None:
+        self.ending = False
+        self.running = 0
+        self.changed = threading.Condition()
+
+    def wait(self) -> None:
+        """Have what runs end at its next token."""
+        self.ending = True
+        with self.changed:
+            self.changed.wait_for(lambda: not self.running, _EXIT_PATIENCE)
+
+
+_exit = _Exit()
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+atexit.register(lambda: _exit.wait())
+
+
+@contextmanager
+def _at_work() -> Iterator[None]:
+    exit_ = _exit
+    with exit_.changed:
+        exit_.running += 1
+    try:
+        yield
+    finally:
+        with exit_.changed:
+            exit_.running -= 1
+            exit_.changed.notify_all()
+
+
+def _after_fork() -> None:
+    global _exit
+    _exit = _Exit()
+    for engine in list(_engines):
+        engine._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
