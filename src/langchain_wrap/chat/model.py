@@ -302,6 +302,24 @@ class ChatModel(Settings, BaseChatModel):
             self, schema, method=method, include_raw=include_raw, strict=strict, **kwargs
         )
 
+    def _tokenize(self, text: str) -> list[int]:
+        """Return the model's own token ids for `text`; optional."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot count tokens: implement "
+            "`_tokenize(self, text: str) -> list[int]` with the model's own tokenizer, or pass "
+            "`custom_get_token_ids=...`"
+        )
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of `text`, by `custom_get_token_ids` or `_tokenize`.
+
+        Raises:
+            NotImplementedError: The model has neither; langchain-core would take GPT-2's.
+        """
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        return self._tokenize(text)
+
     # --- how an answer is made ---
 
     def _turn(
@@ -384,7 +402,7 @@ class ChatModel(Settings, BaseChatModel):
         self, requests: Requests, call: Call, prompt: Any
     ) -> tuple[Generation, Callable[[], None]]:
         request = requests.request(prompt, streamed=call.streamed)
-        request.run_manager = lambda: call.run_manager(request.method.is_async)
+        request.run_manager = partial(call.run_manager, request.method.is_async)
         request.on_retry = call.on_retry
         return Generation(request, call.shell), request.cancel.cancel
 

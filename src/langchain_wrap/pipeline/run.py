@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from langchain_core.callbacks import (
@@ -101,7 +102,8 @@ class Run:
         if error is not None:
             await self._fail(error)
         request = self.request
-        request.run_manager = lambda: silent(manager, is_async=request.method.is_async)
+        # Nothing here may refer to the request: a circle would keep the model, and its weights.
+        request.run_manager = partial(silent, manager, is_async=request.method.is_async)
         if manager.handlers:
             request.on_retry = manager.on_retry
         self._generation = Generation(request, self._shell)
