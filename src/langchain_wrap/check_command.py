@@ -1,4 +1,4 @@
-"""The command `check`: the contract, checked on one model.
+"""The command `check`: the contract, checked on one model: an LLM or a chat model.
 
 langchain-core and the kit are imported only when the arguments make sense so far, so that `--help`
 answers at once.
@@ -22,11 +22,9 @@ from langchain_wrap.arguments import Params, checked, parameter, reported
 from langchain_wrap.spec import SpecError, load, split_spec
 
 if TYPE_CHECKING:
-    from langchain_core.language_models.llms import BaseLLM
-
     from langchain_wrap.checks.clause import Clause
     from langchain_wrap.checks.report import Report
-    from langchain_wrap.checks.session import Session
+    from langchain_wrap.checks.session import Kit, Session
 
 STDOUT = "-"
 
@@ -43,8 +41,8 @@ _Spec = Annotated[
     typer.Argument(
         metavar="SPEC",
         show_default=False,
-        help="llama-cpp:PATH (a .gguf file, or smollm2), or pkg.module:object: an LLM, a class "
-        "of LLMs, or a function of a prompt.",
+        help="llama-cpp:PATH (a .gguf file, or smollm2), or pkg.module:object: an LLM, a chat "
+        "model, a class of these, or a function of a prompt.",
     ),
 ]
 _Only = Annotated[
@@ -118,7 +116,7 @@ def check(
             f"{timeout:g} is not a number of seconds above 0", param_hint="--timeout"
         )
     with reported(2):
-        clauses = _selected(level.value, only, failures)
+        clauses = _selected(level.value, only, failures, _kit_named([*(only or ()), *failures]))
         _show_anything()
         if show_list:
             for clause in clauses:
@@ -129,8 +127,12 @@ def check(
         _ensure_writable(files)
         from langchain_wrap.checks.session import Session
 
+        model = _load(*named, parameters)
+        kit = _kit_of(model)
+        _selected(level.value, only, failures, kit)
         session = Session(
-            _load(*named, parameters),
+            model,
+            kit=kit,
             level=level.value,
             only=only or None,
             expected_failures=failures,
@@ -154,18 +156,37 @@ def _reason(text: str) -> tuple[str, str]:
     return id_, reason
 
 
-def _selected(level: str, only: list[str] | None, failures: Mapping[str, str]) -> list[Clause]:
+def _kit_named(names: list[str]) -> Kit:
+    """Return the kit whose clauses are named: that for LLMs, unless the first is of a chat's."""
+    from langchain_wrap.checks.chat.kit import CHATS
+    from langchain_wrap.checks.session import LLMS
+
+    return CHATS if names and names[0].upper().startswith("CHAT-") else LLMS
+
+
+def _kit_of(model: Any) -> Kit:
+    from langchain_core.language_models import BaseChatModel
+
+    from langchain_wrap.checks.chat.kit import CHATS
+    from langchain_wrap.checks.session import LLMS
+
+    return CHATS if isinstance(model, BaseChatModel) else LLMS
+
+
+def _selected(
+    level: str, only: list[str] | None, failures: Mapping[str, str], kit: Kit
+) -> list[Clause]:
     from langchain_wrap.checks.session import expected, select
 
     try:
-        expected(failures)
-        return select(level, only or None)
+        expected(failures, kit)
+        return select(level, only or None, kit)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _load(kind: str, target: str, parameters: Mapping[str, Any]) -> BaseLLM:
-    llm, rest = load(kind, target, parameters)
+def _load(kind: str, target: str, parameters: Mapping[str, Any]) -> Any:
+    llm, rest = load(kind, target, parameters, chat=True)
     for name in rest:
         from langchain_wrap.errors import did_you_mean
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.language_models.llms import BaseLLM
 
 FORMS = (
@@ -37,11 +38,19 @@ def split_spec(spec: str) -> tuple[str, str]:
     return kind, target
 
 
-def load(kind: str, target: str, parameters: Mapping[str, Any]) -> tuple[BaseLLM, dict[str, Any]]:
+def load(
+    kind: str, target: str, parameters: Mapping[str, Any], *, chat: bool = False
+) -> tuple[Any, dict[str, Any]]:
     """Return the model that SPEC names, and the parameters that remain for the call.
 
     A provider's model and a class are made here, so parameters that are fields are set on the
     object.
+
+    Args:
+        kind: What stands before the colon of SPEC.
+        target: What stands behind it.
+        parameters: Fields of the model, and parameters of the call.
+        chat: Whether a chat model will do as well as an LLM.
 
     Raises:
         SpecError: SPEC leads to nothing that is a model.
@@ -57,12 +66,14 @@ def load(kind: str, target: str, parameters: Mapping[str, Any]) -> tuple[BaseLLM
     if "" not in sys.path:
         sys.path.insert(0, "")  # the current directory, as `python -m` has it
     thing = imported(kind, target)
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.language_models.llms import BaseLLM
     from langchain_core.runnables import Runnable
 
-    if isinstance(thing, type) and issubclass(thing, BaseLLM):
+    kinds = (BaseLLM, BaseChatModel) if chat else (BaseLLM,)
+    if isinstance(thing, type) and issubclass(thing, kinds):
         return _instance(thing, parameters)
-    if isinstance(thing, BaseLLM):
+    if isinstance(thing, kinds):
         return thing, dict(parameters)
     if isinstance(thing, Runnable):
         raise SpecError(
@@ -76,7 +87,9 @@ def load(kind: str, target: str, parameters: Mapping[str, Any]) -> tuple[BaseLLM
         raise SpecError(f"{kind}:{target} is no model: {error}") from error
 
 
-def _instance(cls: type[BaseLLM], parameters: Mapping[str, Any]) -> tuple[BaseLLM, dict[str, Any]]:
+def _instance(
+    cls: type[BaseLLM] | type[BaseChatModel], parameters: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     fields = {name: value for name, value in parameters.items() if name in cls.model_fields}
     rest = {name: value for name, value in parameters.items() if name not in fields}
     return cls(**fields), rest

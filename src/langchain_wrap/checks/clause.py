@@ -1,13 +1,10 @@
-"""A clause: one thing that a custom LLM owes, and the check that tells whether it holds."""
+"""A clause: one thing that a custom model owes, and the check that tells whether it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from langchain_wrap.checks.subject import Subject
+from typing import Any, Literal
 
 Level = Literal["contract", "production"]
 """`contract`: what langchain-core's own documents ask of the author of any custom LLM.
@@ -15,7 +12,8 @@ Level = Literal["contract", "production"]
 
 LEVELS: tuple[Level, ...] = ("contract", "production")
 
-Check = Callable[["Subject"], "str | None"]
+Check = Callable[[Any], "str | None"]
+"""It is given the subject of its kit."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import contextvars
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.language_models.llms import BaseLLM
 from langchain_core.runnables.config import var_child_runnable_config
 from langsmith import tracing_context
 
@@ -17,27 +17,47 @@ from langchain_wrap.checks.clause import LEVELS, Check, Clause, Failed, Skipped
 from langchain_wrap.checks.clauses import CLAUSES
 from langchain_wrap.checks.probes.deadline import NoAnswer
 from langchain_wrap.checks.result import CheckResult, Moment, Status
-from langchain_wrap.checks.subject import Subject, describe_error
+from langchain_wrap.checks.shared import Shared, describe_error
+from langchain_wrap.checks.subject import Subject
 from langchain_wrap.errors import did_you_mean
 
 
-def select(level: str = "production", only: str | Collection[str] | None = None) -> list[Clause]:
+@dataclass(frozen=True)
+class Kit:
+    """What is checked of one kind of model."""
+
+    subject: Callable[..., Shared]
+    """Makes the subject of a model, or of what makes one."""
+    clauses: Callable[[], Sequence[Clause]]
+    function: str
+    """Checks a model of this kind."""
+
+
+LLMS = Kit(Subject, lambda: CLAUSES, "check_llm")
+"""The kit for LLMs."""
+
+
+def select(
+    level: str = "production", only: str | Collection[str] | None = None, kit: Kit = LLMS
+) -> list[Clause]:
     """Return the clauses of a level (production contains contract), or those of `only`.
 
     Args:
         level: `contract` or `production`.
         only: Ids and areas, such as `STOP-05` and `BATCH`; None: all of the level.
+        kit: Whose clauses.
 
     Raises:
         ValueError: A level, id or area does not exist.
     """
     if level not in LEVELS:
         raise ValueError(f"level={level!r} does not exist; it is one of {', '.join(LEVELS)}")
-    chosen = [c for c in CLAUSES if level == "production" or c.level == "contract"]
+    clauses = kit.clauses()
+    chosen = [c for c in clauses if level == "production" or c.level == "contract"]
     if only is None:
         return chosen
     wanted = {only} if isinstance(only, str) else set(only)
-    known = [*dict.fromkeys(c.area for c in CLAUSES), *(c.id for c in CLAUSES)]
+    known = [*dict.fromkeys(c.area for c in clauses), *(c.id for c in clauses)]
     for name in sorted(wanted.difference(known)):
         raise ValueError(
             f"only names {name!r}, which is no clause and no area.{_nearest(name, known)}"
@@ -48,13 +68,13 @@ def select(level: str = "production", only: str | Collection[str] | None = None)
     return chosen
 
 
-def expected(failures: Mapping[str, str] | None) -> dict[str, str]:
+def expected(failures: Mapping[str, str] | None, kit: Kit = LLMS) -> dict[str, str]:
     """Return expected failures, by clause id, with their reasons.
 
     Raises:
         ValueError: An id does not exist, or a reason is empty.
     """
-    known = [c.id for c in CLAUSES]
+    known = [c.id for c in kit.clauses()]
     for id_, reason in (failures or {}).items():
         if id_ not in known:
             nearest = _nearest(id_, known)
@@ -73,8 +93,9 @@ class Session:
 
     def __init__(
         self,
-        target: BaseLLM | Callable[[], BaseLLM],
+        target: Any,
         *,
+        kit: Kit = LLMS,
         level: str = "production",
         only: str | Collection[str] | None = None,
         expected_failures: Mapping[str, str] | None = None,
@@ -84,21 +105,22 @@ class Session:
         if not timeout > 0:
             raise ValueError(f"timeout={timeout!r} must be a number of seconds above 0")
         self.level = level
-        self.clauses: Sequence[Clause] = select(level, only)
-        self.expected = expected(expected_failures)
+        self.clauses: Sequence[Clause] = select(level, only, kit)
+        self.expected = expected(expected_failures, kit)
         self._target = target
+        self._kit = kit
         self._options: dict[str, Any] = {"deterministic": deterministic, "timeout": timeout}
-        self._subject: Subject | None = None
+        self._subject: Shared | None = None
         self._unmade: Exception | None = None
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> Shared:
         """The model; it is made at the first use, and where that fails, not tried again."""
         if self._unmade is not None:
             raise self._unmade.with_traceback(None)
         if self._subject is None:
             try:
-                self._subject = Subject(self._target, **self._options)
+                self._subject = self._kit.subject(self._target, **self._options)
             except Exception as error:
                 self._unmade = error
                 raise
@@ -156,7 +178,7 @@ class Session:
         )
 
 
-def _outside_of_runs(check: Check, subject: Subject) -> str | None:
+def _outside_of_runs(check: Check, subject: Shared) -> str | None:
     """Check as if no runnable were running: its callbacks would hear the calls as their own.
 
     LangSmith is told nothing, even where the environment turns it on.
@@ -166,6 +188,6 @@ def _outside_of_runs(check: Check, subject: Subject) -> str | None:
     return context.run(_untraced, check, subject)
 
 
-def _untraced(check: Check, subject: Subject) -> str | None:
+def _untraced(check: Check, subject: Shared) -> str | None:
     with tracing_context(enabled=False):
         return check(subject)

@@ -7,16 +7,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 import pytest
+from langchain_core.language_models import BaseChatModel, BaseLanguageModel
 from langchain_core.language_models.llms import BaseLLM
 
+from langchain_wrap.checks.chat.kit import CHATS
 from langchain_wrap.checks.clause import Clause, Level
-from langchain_wrap.checks.clauses import CLAUSES
 from langchain_wrap.checks.reports.characters import visible
 from langchain_wrap.checks.reports.text import explained
 from langchain_wrap.checks.result import CheckResult
-from langchain_wrap.checks.session import Session, expected
+from langchain_wrap.checks.session import LLMS, Kit, Session, expected
 
 Target = BaseLLM | Callable[[], BaseLLM]
+ChatTarget = BaseChatModel | Callable[[], BaseChatModel]
 
 
 def parametrize_with_checks(
@@ -51,15 +53,62 @@ def parametrize_with_checks(
         TypeError: `llms` is no list of models.
         ValueError: A clause, area or level does not exist, or a reason is empty.
     """
-    if isinstance(llms, BaseLLM | type) or not isinstance(llms, Iterable):
-        raise TypeError(f"parametrize_with_checks() takes a list of models, and was given {llms!r}")
-    targets = list(llms)
-    reasons = expected(expected_failures)
+    return _parametrize(
+        LLMS, llms, "parametrize_with_checks", level=level, only=only,
+        expected_failures=expected_failures, deterministic=deterministic, timeout=timeout,
+    )  # fmt: skip
+
+
+def parametrize_with_chat_checks(
+    models: Iterable[ChatTarget],
+    *,
+    level: Level = "production",
+    only: str | Collection[str] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    deterministic: bool | None = None,
+    timeout: float = 10.0,
+) -> pytest.MarkDecorator:
+    """Make one test a test of every clause on chat models; see `parametrize_with_checks`.
+
+    ```python
+    @parametrize_with_chat_checks([MyChatModel])
+    def test_contract(check):
+        check()
+    ```
+
+    Args:
+        models: Chat models, or functions or classes that make one without arguments.
+        level: As in `check_chat`.
+        only: As in `check_chat`.
+        expected_failures: Ids of clauses with reasons; such a test must fail (a strict xfail).
+        deterministic: As in `check_chat`.
+        timeout: As in `check_chat`.
+
+    Raises:
+        TypeError: `models` is no list of models.
+        ValueError: A clause, area or level does not exist, or a reason is empty.
+    """
+    return _parametrize(
+        CHATS, models, "parametrize_with_chat_checks", level=level, only=only,
+        expected_failures=expected_failures, deterministic=deterministic, timeout=timeout,
+    )  # fmt: skip
+
+
+def _parametrize(
+    kit: Kit,
+    models: Any,
+    function: str,
+    *,
+    expected_failures: Mapping[str, str] | None,
+    **options: Any,
+) -> pytest.MarkDecorator:
+    if isinstance(models, BaseLanguageModel | type) or not isinstance(models, Iterable):
+        raise TypeError(f"{function}() takes a list of models, and was given {models!r}")
+    targets = list(models)
+    reasons = expected(expected_failures, kit)
     parameters = []
     for target, name in zip(targets, _names(targets), strict=True):
-        session = Session(
-            target, level=level, only=only, deterministic=deterministic, timeout=timeout
-        )
+        session = Session(target, kit=kit, **options)
         for clause in session.clauses:
             id_ = clause.id if len(targets) == 1 else f"{name}-{clause.id}"
             marks = [_xfail(reasons[clause.id])] if clause.id in reasons else []
@@ -72,11 +121,11 @@ def _xfail(reason: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError)
 
 
-def _names(targets: list[Target]) -> list[str]:
+def _names(targets: list[Any]) -> list[str]:
     """Return a name for each model, without making it; equal ones are numbered."""
     names = [
         type(target).__name__
-        if isinstance(target, BaseLLM)
+        if isinstance(target, BaseLanguageModel)
         else getattr(target, "__name__", type(target).__name__)
         for target in targets
     ]
@@ -123,36 +172,15 @@ def _judge(result: CheckResult) -> None:
         pytest.xfail(message)
 
 
-class LLMStandardTests:
-    """The contract as a class of tests, in the style of langchain-tests.
+class _StandardTests:
+    """What the classes of tests of the two kits share."""
 
-    ```python
-    class TestMyLLM(LLMStandardTests):
-        @property
-        def llm_class(self):
-            return MyLLM
-
-        @property
-        def llm_params(self):
-            return {"model_name": "small"}
-    ```
-
-    There is a test for each clause, such as `test_stop_05`; one model serves all of a class. A
-    clause that is known not to hold is named in `expected_failures`, or its test is overridden
-    under `@pytest.mark.xfail(reason="...", strict=True)`.
-    """
-
+    _kit: ClassVar[Kit]
     _session: ClassVar[Session | None] = None
 
-    @property
-    def llm_class(self) -> type[BaseLLM]:
-        """The class to test; must be defined."""
-        raise NotImplementedError(f"{type(self).__name__} must define `llm_class`, and does not")
-
-    @property
-    def llm_params(self) -> dict[str, Any]:
-        """What the model is made with."""
-        return {}
+    def _make(self) -> Callable[[], Any]:
+        """Return what makes the model."""
+        raise NotImplementedError
 
     @property
     def level(self) -> Level:
@@ -176,11 +204,12 @@ class LLMStandardTests:
 
     def test_no_overrides_DO_NOT_OVERRIDE(self) -> None:  # noqa: N802
         """No test of a clause is overridden or taken away without a reason."""
-        names = [name for name in dir(LLMStandardTests) if name.startswith("test_")]
+        base = next(cls for cls in type(self).__mro__ if "_kit" in vars(cls))
+        names = [name for name in dir(base) if name.startswith("test_")]
         silent = [
             name
             for name in names
-            if getattr(type(self), name) is not getattr(LLMStandardTests, name)
+            if getattr(type(self), name) is not getattr(base, name)
             and not _is_strict_xfail(getattr(type(self), name))
         ]
         if silent:
@@ -194,9 +223,9 @@ class LLMStandardTests:
         __tracebackhide__ = True
         cls = type(self)
         if "_session" not in vars(cls):
-            make, params = self.llm_class, self.llm_params
             cls._session = Session(
-                lambda: make(**params),
+                self._make(),
+                kit=self._kit,
                 level=self.level,
                 expected_failures=self.expected_failures,
                 deterministic=self.deterministic,
@@ -215,17 +244,91 @@ def _is_strict_xfail(method: Any) -> bool:
     )
 
 
-def _test(clause: Clause) -> Callable[[LLMStandardTests], None]:
-    def test(self: LLMStandardTests) -> None:
+class LLMStandardTests(_StandardTests):
+    """The contract as a class of tests, in the style of langchain-tests.
+
+    ```python
+    class TestMyLLM(LLMStandardTests):
+        @property
+        def llm_class(self):
+            return MyLLM
+
+        @property
+        def llm_params(self):
+            return {"model_name": "small"}
+    ```
+
+    There is a test for each clause, such as `test_stop_05`; one model serves all of a class. A
+    clause that is known not to hold is named in `expected_failures`, or its test is overridden
+    under `@pytest.mark.xfail(reason="...", strict=True)`.
+    """
+
+    _kit = LLMS
+
+    @property
+    def llm_class(self) -> type[BaseLLM]:
+        """The class to test; must be defined."""
+        raise NotImplementedError(f"{type(self).__name__} must define `llm_class`, and does not")
+
+    @property
+    def llm_params(self) -> dict[str, Any]:
+        """What the model is made with."""
+        return {}
+
+    def _make(self) -> Callable[[], Any]:
+        make, params = self.llm_class, self.llm_params
+        return lambda: make(**params)
+
+
+class ChatStandardTests(_StandardTests):
+    """The clauses on chat models as a class of tests, in the style of langchain-tests.
+
+    ```python
+    class TestMyChatModel(ChatStandardTests):
+        @property
+        def chat_model_class(self):
+            return MyChatModel
+
+        @property
+        def chat_model_params(self):
+            return {"model_name": "small"}
+    ```
+
+    There is a test for each clause, such as `test_chat_stop_05`. It stands next to langchain-tests'
+    own classes, of which it repeats nothing; the two properties have the same names.
+    """
+
+    _kit = CHATS
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        """The class to test; must be defined."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `chat_model_class`, and does not"
+        )
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        """What the model is made with."""
+        return {}
+
+    def _make(self) -> Callable[[], Any]:
+        make, params = self.chat_model_class, self.chat_model_params
+        return lambda: make(**params)
+
+
+def _test(cls: type[_StandardTests], clause: Clause) -> Callable[[Any], None]:
+    def test(self: Any) -> None:
         __tracebackhide__ = True
         self._check(clause)
 
     test.__name__ = f"test_{clause.id.lower().replace('-', '_')}"
-    test.__qualname__ = f"{LLMStandardTests.__qualname__}.{test.__name__}"
+    test.__qualname__ = f"{cls.__qualname__}.{test.__name__}"
     test.__doc__ = f"{clause.title}\n\nWhy: {clause.why}\n\nFix: {clause.fix}"
     return test
 
 
-for _clause in CLAUSES:
-    _made = _test(_clause)
-    setattr(LLMStandardTests, _made.__name__, _made)
+for _cls in (LLMStandardTests, ChatStandardTests):
+    for _clause in _cls._kit.clauses():
+        _made = _test(_cls, _clause)
+        setattr(_cls, _made.__name__, _made)

@@ -8,7 +8,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from langchain_core.language_models.llms import BaseLLM
+from langchain_core.language_models import BaseLanguageModel
 
 from langchain_wrap.checks.clause import Area, Failed, Skipped
 from langchain_wrap.checks.probes.fields import as_code, other_values, variant
@@ -23,7 +23,8 @@ from langchain_wrap.checks.probes.sameness import (
     params_of,
     snapshot,
 )
-from langchain_wrap.checks.subject import Subject, describe_error, first_then, shown
+from langchain_wrap.checks.shared import Shared, describe_error, first_then, shown
+from langchain_wrap.checks.subject import Subject
 
 area = Area("IDENTITY", "Identity, cache, copies")
 
@@ -37,7 +38,7 @@ area = Area("IDENTITY", "Identity, cache, copies")
     "which the key of the cache is made",
     fix='Return a constant: `return "my-model"`.',
 )
-def type_is_constant(model: Subject) -> None:
+def type_is_constant(model: Shared) -> None:
     found = model.run(lambda: model.llm._llm_type)
     model.expect(
         isinstance(found, str) and found.strip(),
@@ -51,7 +52,7 @@ def type_is_constant(model: Subject) -> None:
             again == found,
             f"_llm_type was {shown(found)} and is {shown(again)} {where}",
             "first = llm._llm_type",
-            code("invoke", [model.prompt]),
+            model.code("invoke", [model.prompt]),
             "for other in (llm, llm.model_copy()):",
             "    assert other._llm_type == first, (other._llm_type, first)",
         )
@@ -67,7 +68,7 @@ def type_is_constant(model: Subject) -> None:
     fix="Make it a `@property` that returns a dict of strings, numbers, booleans, lists and dicts; "
     "turn sets into sorted lists, and objects into their names.",
 )
-def params_are_json(model: Subject) -> None:
+def params_are_json(model: Shared) -> None:
     lines = ("json.dumps(dict(llm._identifying_params))",)
     try:
         found = model.run(lambda: model.llm._identifying_params)
@@ -103,7 +104,7 @@ def params_are_json(model: Subject) -> None:
     "parameters is a dict that identifies the LLM.»",
     fix="Leave out what changes: counters, times, ids of calls, objects whose text has an address.",
 )
-def params_are_constant(model: Subject) -> None:
+def params_are_constant(model: Shared) -> None:
     before = snapshot(model)
     model.call("invoke", again=True)
     if model.streams and model.affordable(2, least=1) > 1:
@@ -114,8 +115,8 @@ def params_are_constant(model: Subject) -> None:
         not changed,
         f"_identifying_params changed by a call: {', '.join(changed)}",
         "before = repr(dict(llm._identifying_params))",
-        code("invoke", [model.prompt]),
-        code("stream", [model.prompt]),
+        model.code("invoke", [model.prompt]),
+        model.code("stream", [model.prompt]),
         "after = repr(dict(llm._identifying_params))",
         "assert before == after, 'changed by a call'",
     )
@@ -233,8 +234,8 @@ def params_tell_apart(model: Subject) -> str | None:
     fix="Keep what is made of the fields (clients, options) apart for each object, or make it in "
     "the call; in `__copy__`, do not return or share the object's own state.",
 )
-def copies(model: Subject) -> str | None:
-    prompt = code("invoke", [model.prompt])[4:]
+def copies(model: Shared) -> str | None:
+    prompt = model.code("invoke", [model.prompt])[4:]
     copied = duplicate(model, "model_copy", _model_copy, "llm.model_copy()")
     note = _answers_alike(model, copied, "a copy", "other = llm.model_copy()")
     before = snapshot(model)
@@ -262,10 +263,10 @@ def copies(model: Subject) -> str | None:
 
 
 def _model_copy(one: Any) -> Any:
-    return one.model_copy() if isinstance(one, BaseLLM) else one
+    return one.model_copy() if isinstance(one, BaseLanguageModel) else one
 
 
-def _change(llm: BaseLLM) -> dict[str, str]:
+def _change(llm: Any) -> dict[str, str]:
     """Set fields of a model to other values; return those that it took, as code."""
     done = {}
     for name, (value, *_) in other_values(llm).items():
@@ -289,7 +290,7 @@ def _change(llm: BaseLLM) -> dict[str, str]:
     fix="Make clients, locks and engines on first use, in a private attribute that "
     "`__getstate__` leaves out, or derive from `langchain_wrap.LLM`.",
 )
-def deep_copies(model: Subject) -> str | None:
+def deep_copies(model: Shared) -> str | None:
     made = "other = copy.deepcopy(llm)"
     copied = duplicate(model, "copy.deepcopy", copy.deepcopy, made)
     model.expect(
@@ -322,7 +323,7 @@ def deep_copies(model: Subject) -> str | None:
     fix="Make clients, locks and engines on first use, in a private attribute that "
     "`__getstate__` leaves out, or derive from `langchain_wrap.LLM`.",
 )
-def pickles(model: Subject) -> str | None:
+def pickles(model: Shared) -> str | None:
     reason = lost_by_name(model.llm)
     if reason:
         raise Skipped(reason)
@@ -331,9 +332,9 @@ def pickles(model: Subject) -> str | None:
     return _answers_alike(model, restored, "the model out of a pickle", made)
 
 
-def _answers_alike(model: Subject, other: BaseLLM, what: str, made: str) -> str | None:
+def _answers_alike(model: Shared, other: Any, what: str, made: str) -> str | None:
     """Fail unless another object answers as the model does; return a note if that varies."""
-    prompt = code("invoke", [model.prompt])[4:]
+    prompt = model.code("invoke", [model.prompt])[4:]
     trace = model.call("invoke", llm=other)
     if trace.error is not None:
         message = f"{what} raised {describe_error(trace.error)} when called"

@@ -8,15 +8,21 @@ from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from langchain_core.language_models.llms import LLM, BaseLLM
+from langchain_core.language_models import SimpleChatModel
+from langchain_core.language_models.llms import LLM
 from pydantic import SecretBytes, SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
 import langchain_wrap.llm
+from langchain_wrap.chat.adapter import LLMChat
 from langchain_wrap.checks.clause import Skipped
-from langchain_wrap.checks.subject import Subject
+from langchain_wrap.checks.shared import Shared
 
-BASES = frozenset(langchain_wrap.llm.LLM.__mro__) | frozenset(LLM.__mro__)
+BASES = frozenset(
+    cls
+    for known in (langchain_wrap.llm.LLM, LLM, LLMChat, SimpleChatModel)
+    for cls in known.__mro__
+)
 """Classes that no author of a model has written."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -27,12 +33,12 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(name)]
 
 
-def classes(llm: BaseLLM) -> list[type]:
+def classes(llm: Any) -> list[type]:
     """Return the classes that the author of a model has written, the model's own first."""
     return [cls for cls in type(llm).__mro__ if cls not in BASES]
 
 
-def declared(llm: BaseLLM) -> dict[str, FieldInfo]:
+def declared(llm: Any) -> dict[str, FieldInfo]:
     """Return the fields that the author of a model has declared."""
     bases = BASES.intersection(type(llm).__mro__)
     known = {name for cls in bases for name in getattr(cls, "model_fields", ())}
@@ -43,7 +49,7 @@ def declared(llm: BaseLLM) -> dict[str, FieldInfo]:
     }
 
 
-def variant(model: Subject, llm: BaseLLM | None = None, **fields: Any) -> BaseLLM:
+def variant(model: Shared, llm: Any = None, **fields: Any) -> Any:
     """Return a copy of the model, or of `llm`, with other values in some fields.
 
     Raises:
@@ -52,7 +58,7 @@ def variant(model: Subject, llm: BaseLLM | None = None, **fields: Any) -> BaseLL
     try:
         copied = (llm or model.llm).model_copy(update=fields)
     except Exception:
-        raise Skipped("model_copy does not work, as IDENTITY-07 reports") from None
+        raise Skipped(f"model_copy does not work, as {model.see('IDENTITY-07')} reports") from None
     copied.__dict__.pop("_serialized", None)  # langchain-core keeps it from the first call on
     return copied
 
@@ -69,7 +75,7 @@ _NOT_TO_VARY = frozenset(
 """Words of names whose fields say where and how a model runs, or how long, not what it says."""
 
 
-def other_values(llm: BaseLLM) -> dict[str, list[Any]]:
+def other_values(llm: Any) -> dict[str, list[Any]]:
     """Return up to two other values for each of the author's fields that can be varied safely.
 
     These are switches, numbers and choices. The first value is a small one where it can be: a
@@ -214,7 +220,7 @@ def looks_like_key(name: str) -> bool:
     return last == "token" and before in _TOKENS
 
 
-def keys(llm: BaseLLM) -> dict[str, FieldInfo]:
+def keys(llm: Any) -> dict[str, FieldInfo]:
     """Return the author's fields for keys, by name, that can hold text or a secret."""
     return {
         name: field

@@ -10,7 +10,7 @@ from langchain_core.language_models.llms import BaseLLM
 from langchain_wrap.checks.probes.fields import declared
 from langchain_wrap.checks.probes.paths import PATHS, code
 from langchain_wrap.checks.probes.spy import authored
-from langchain_wrap.checks.subject import _OURS as _OWN
+from langchain_wrap.checks.shared import _OURS as _OWN
 from langchain_wrap.checks.subject import Subject, describe_error
 from langchain_wrap.contract import Contract
 

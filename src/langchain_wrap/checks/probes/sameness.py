@@ -11,22 +11,20 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
-
-from langchain_core.language_models.llms import BaseLLM
+from typing import Any
 
 from langchain_wrap.checks.clause import Failed, Skipped
 from langchain_wrap.checks.probes.deadline import NoAnswer
 from langchain_wrap.checks.probes.fields import declared, variant
 from langchain_wrap.checks.probes.paths import script
-from langchain_wrap.checks.subject import Subject, describe_error
+from langchain_wrap.checks.shared import Shared, describe_error
 from langchain_wrap.pipeline.core import legacy_dict
 from langchain_wrap.wrapping import FunctionLLM
 
 _NAMES = ("model", "model_name", "model_id", "model_path")
 
 
-def params_of(model: Subject, llm: BaseLLM | None = None) -> dict[str, Any]:
+def params_of(model: Shared, llm: Any = None) -> dict[str, Any]:
     """Return the `_identifying_params` of the model, or of a copy of it.
 
     Raises:
@@ -37,16 +35,16 @@ def params_of(model: Subject, llm: BaseLLM | None = None) -> dict[str, Any]:
     except Exception:
         found = None
     if not isinstance(found, Mapping):
-        raise Skipped("_identifying_params does not work, as IDENTITY-02 reports")
+        raise Skipped(f"_identifying_params does not work, as {model.see('IDENTITY-02')} reports")
     return dict(found)
 
 
-def snapshot(model: Subject, llm: BaseLLM | None = None) -> dict[str, str]:
+def snapshot(model: Shared, llm: Any = None) -> dict[str, str]:
     """Return the `_identifying_params` of the model, or of a copy, as they are now, as texts."""
     return _texts(params_of(model, llm))
 
 
-def identity(model: Subject, llm: BaseLLM | None = None) -> dict[str, str]:
+def identity(model: Shared, llm: Any = None) -> dict[str, str]:
     """Return the `asdict()` of the model, or of a copy, as texts.
 
     Raises:
@@ -65,7 +63,7 @@ def _texts(params: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def names_of(llm: BaseLLM) -> dict[str, str]:
+def names_of(llm: Any) -> dict[str, str]:
     """Return the author's fields with the name of a model, with their values."""
     found = {name: getattr(llm, name, None) for name in _NAMES if name in declared(llm)}
     return {name: value for name, value in found.items() if isinstance(value, str) and value}
@@ -90,7 +88,7 @@ class Difference:
 
 
 def differences(
-    model: Subject, names: list[str], values: dict[str, list[Any]]
+    model: Shared, names: list[str], values: dict[str, list[Any]]
 ) -> Iterator[tuple[str, Difference]]:
     """Yield what other values in fields do to the answer, as far as calls can be afforded.
 
@@ -113,12 +111,12 @@ def differences(
         raise Skipped(f"whether the answer depends on these fields cannot be told: {why}")
 
 
-def difference(model: Subject, name: str, values: list[Any]) -> Difference:
+def difference(model: Shared, name: str, values: list[Any]) -> Difference:
     """Return what other values in a field do to the answer."""
     return model.once(f"identity/{name}", lambda: _difference(model, name, values))
 
 
-def _difference(model: Subject, name: str, values: list[Any]) -> Difference:
+def _difference(model: Shared, name: str, values: list[Any]) -> Difference:
     if not model.deterministic:
         return Difference(untold="answers vary")
     own = model.text()
@@ -137,7 +135,7 @@ def _difference(model: Subject, name: str, values: list[Any]) -> Difference:
     return Difference(untold="the model fails with other values")
 
 
-def _text(model: Subject, llm: BaseLLM) -> str | None:
+def _text(model: Shared, llm: Any) -> str | None:
     try:
         trace = model.call("invoke", llm=llm, edge=True)
     except Skipped:
@@ -145,7 +143,7 @@ def _text(model: Subject, llm: BaseLLM) -> str | None:
     return trace.text if trace.error is None and isinstance(trace.text, str) else None
 
 
-def lost_by_name(llm: BaseLLM) -> str | None:
+def lost_by_name(llm: Any) -> str | None:
     """Return why nothing could pickle a model: its code is in no place that has a name."""
     code: list[Any] = [type(llm)]
     if isinstance(llm, FunctionLLM):
@@ -172,7 +170,7 @@ def _innermost(function: Any) -> Any:
     return function
 
 
-def duplicate(model: Subject, name: str, treat: Callable[[Any], Any], *lines: str) -> BaseLLM:
+def duplicate(model: Shared, name: str, treat: Callable[[Any], Any], *lines: str) -> Any:
     """Return the copy of the model that `treat` makes.
 
     Raises:
@@ -180,7 +178,7 @@ def duplicate(model: Subject, name: str, treat: Callable[[Any], Any], *lines: st
     """
     with _quiet_about_parts():
         try:
-            return cast("BaseLLM", model.run(lambda: treat(model.llm)))
+            return model.run(lambda: treat(model.llm))
         except NoAnswer:
             raise
         except Exception as error:
@@ -189,7 +187,7 @@ def duplicate(model: Subject, name: str, treat: Callable[[Any], Any], *lines: st
     raise Failed(message, script(*lines))
 
 
-def _culprits(llm: BaseLLM, treat: Callable[[Any], Any]) -> str:
+def _culprits(llm: Any, treat: Callable[[Any], Any]) -> str:
     private = getattr(llm, "__pydantic_private__", None) or {}
     found = []
     for name, value in {**llm.__dict__, **private}.items():

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from langchain_wrap.checks.clause import Failed, Skipped
-from langchain_wrap.checks.probes.paths import BATCHES, code, script
+from langchain_wrap.checks.probes.paths import BATCHES, script
 from langchain_wrap.checks.probes.trace import Trace
-from langchain_wrap.checks.subject import Subject, cut, describe_error, shown
+from langchain_wrap.checks.shared import Shared, cut, describe_error, shown
 
 _SLOW = 0.15
 """Seconds that a call of a slow model takes."""
@@ -38,7 +38,7 @@ class Said:
         return cut(self.text, stops), cut(self.text, stops, include=True)
 
 
-def said(model: Subject) -> Said:
+def said(model: Shared) -> Said:
     """Return an answer of the model with stops in it, the same for all clauses.
 
     Raises:
@@ -51,7 +51,7 @@ def said(model: Subject) -> Said:
     return found
 
 
-def _steady(model: Subject) -> Said | None:
+def _steady(model: Shared) -> Said | None:
     for prompt in model.prompts:
         trace = model.call("invoke", prompt)
         if trace.error is None and isinstance(trace.text, str) and len(trace.text) >= 2:
@@ -65,7 +65,7 @@ def _steady(model: Subject) -> Said | None:
     return None
 
 
-def _varying(model: Subject) -> Said | None:
+def _varying(model: Shared) -> Said | None:
     again = (model.call("invoke", again=True) for _ in range(2))
     samples = [model.text(), *(t.text for t in again if isinstance(t.text, str))]
     counts = {c: min(s[1:].count(c) for s in samples) for c in set(samples[0])}
@@ -95,7 +95,7 @@ def _single(text: str, after: int | None = None) -> str | None:
     ]
 
 
-def slow(model: Subject) -> bool:
+def slow(model: Shared) -> bool:
     """Whether a model takes its time, so that checks look at fewer paths; the same throughout."""
     return model.once("slow for stops", lambda: model.seconds > _SLOW)
 
@@ -105,13 +105,13 @@ def absent(text: str, count: int = 1) -> list[str]:
     return [stem * n for n in range(1, 9) for stem in _UNHEARD if stem * n not in text][:count]
 
 
-def prompts(model: Subject, path: str, prompt: str) -> list[str]:
+def prompts(model: Shared, path: str, prompt: str) -> list[str]:
     """Return what a path is given: a batch has two prompts, if the model is fast."""
     return [prompt] * (2 if path in BATCHES and not slow(model) else 1)
 
 
 def stopped(
-    model: Subject, path: str, prompt: str, stops: Sequence[str], *, again: bool = False
+    model: Shared, path: str, prompt: str, stops: Sequence[str], *, again: bool = False
 ) -> Trace:
     """Call a path with stops, and note if it changes the list."""
     hung: set[str] = model.once("paths hung by stops", set)
@@ -128,7 +128,7 @@ def stopped(
     return trace
 
 
-def changed(model: Subject) -> list[tuple[str, list[str], list[str]]]:
+def changed(model: Shared) -> list[tuple[str, list[str], list[str]]]:
     """Return the calls that have changed a list of stops: the path, the list before and after."""
     return model.once("changed lists of stops", list)
 
@@ -143,7 +143,7 @@ def refusal(trace: Trace) -> str | None:
 
 
 def heard(
-    model: Subject, path: str, prompt: str, stops: Sequence[str], *, again: bool = False
+    model: Shared, path: str, prompt: str, stops: Sequence[str], *, again: bool = False
 ) -> list[str]:
     """Return the texts that a path gives with stops.
 
@@ -165,13 +165,13 @@ def heard(
         raised = describe_error(trace.error)
         raise Failed(
             f"{path} raised {raised} when called with stop={list(stops)}{hint}",
-            script(code(path, asked, stop=list(stops))),
+            script(model.code(path, asked, stop=list(stops))),
         )
     return [text if isinstance(text, str) else repr(text) for text in trace.texts]
 
 
 def expect_cut(
-    model: Subject, path: str, answer: Said, stops: Sequence[str], complaint: str
+    model: Shared, path: str, answer: Said, stops: Sequence[str], complaint: str
 ) -> list[str]:
     """Fail unless a path gives the answer up to the first of the stops in it.
 
@@ -218,7 +218,7 @@ def expect_cut(
     )
 
 
-def _own(model: Subject, path: str, answer: Said) -> Said:
+def _own(model: Shared, path: str, answer: Said) -> Said:
     """Return a path's own answer without stops: other clauses report that it is not invoke's."""
     trace = model.call(path, *prompts(model, path, answer.prompt))
     if trace.error is not None or not isinstance(trace.text, str):
@@ -232,16 +232,16 @@ def _fits(text: str, answer: Said, stops: Sequence[str]) -> bool:
     return not any(stop in text[: len(text) - 1] for stop in stops)
 
 
-def _lines(model: Subject, path: str, answer: Said, stops: Sequence[str]) -> Iterator[str]:
+def _lines(model: Shared, path: str, answer: Said, stops: Sequence[str]) -> Iterator[str]:
     """Yield the lines of a script that fails as `expect_cut` does."""
-    called = code(path, prompts(model, path, answer.prompt), stop=list(stops))
+    called = model.code(path, prompts(model, path, answer.prompt), stop=list(stops))
     yield f"got = {called}{'' if path not in BATCHES else '[0]'}"
     if answer.varies:
         for stop in stops:
             yield f"assert {stop!r} not in got[:-1], got"
         return
     found = [stop for stop in stops if stop in answer.text]
-    yield f"text = {code('invoke', [answer.prompt])}"
+    yield f"text = {model.code('invoke', [answer.prompt])}"
     if not found:
         yield "assert got == text, (got, text)"
         return

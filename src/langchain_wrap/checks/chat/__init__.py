@@ -1,0 +1,1 @@
+"""The conformance kit for chat models: what its clauses are checked with."""
