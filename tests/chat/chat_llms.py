@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_core.outputs import GenerationChunk
+from pydantic import Field
 
 from langchain_wrap import LLM
 
@@ -14,9 +15,9 @@ class Scripted(LLM):
 
     answers: list[str]
     width: int = 3
-    asked: list[str] = []
+    asked: list[str] = Field(default_factory=list)
     reason: str | None = None
-    seen: list[dict[str, Any]] = []
+    seen: list[dict[str, Any]] = Field(default_factory=list)
 
     def _stream(self, prompt, **params):
         self.asked.append(prompt)

@@ -60,7 +60,7 @@ def test_a_call_in_the_text_becomes_a_tool_call_and_the_text_around_it_stays():
     answer = f"Let me see. {HERMES} Done."
 
     def make():
-        return Scripted(answers=[answer], asked=[]).as_chat(template="chatml").bind_tools([weather])
+        return Scripted(answers=[answer]).as_chat(template="chatml").bind_tools([weather])
 
     for message in both(make):
         assert [without_id(call) for call in message.tool_calls] == [CALL]
@@ -70,14 +70,14 @@ def test_a_call_in_the_text_becomes_a_tool_call_and_the_text_around_it_stays():
 
 
 def test_arguments_arrive_while_they_are_written():
-    chat = Scripted(answers=[HERMES], asked=[]).as_chat(template="chatml").bind_tools([weather])
+    chat = Scripted(answers=[HERMES]).as_chat(template="chatml").bind_tools([weather])
     parts = [c["args"] for chunk in chat.stream("hi") for c in chunk.tool_call_chunks]
     assert len([part for part in parts if part]) > 3
     assert json.loads("".join(parts)) == {"city": "Paris"}
 
 
 def test_a_template_without_tools_is_told_them_in_the_system_message():
-    llm = Scripted(answers=["ok"], asked=[])
+    llm = Scripted(answers=["ok"])
     chat = llm.as_chat(template="plain").bind_tools([weather, add])
     chat.invoke([SystemMessage("Be brief."), HumanMessage("hi")])
     assert llm.asked[0].startswith("System: Be brief.\n\n")
@@ -86,7 +86,7 @@ def test_a_template_without_tools_is_told_them_in_the_system_message():
 
 
 def test_a_template_that_refuses_system_messages_is_told_in_the_first_message_of_the_user():
-    llm = Scripted(answers=["ok"], asked=[])
+    llm = Scripted(answers=["ok"])
     llm.as_chat(template=NO_SYSTEM).bind_tools([weather]).invoke("hi")
     assert llm.asked[0].startswith("<|user|>")
     assert '"weather"' in llm.asked[0]
@@ -99,7 +99,7 @@ def test_calls_and_results_of_a_history_are_told_in_words_where_the_template_has
         AIMessage("", tool_calls=[{**CALL, "id": "c1"}]),
         ToolMessage("sunny", tool_call_id="c1"),
     ]
-    llm = Scripted(answers=["Sunny."], asked=[])
+    llm = Scripted(answers=["Sunny."])
     assert llm.as_chat(template="plain").invoke(history).text == "Sunny."
     assert '{"city": "Paris"}' in llm.asked[0]
     assert "sunny" in llm.asked[0]
@@ -116,14 +116,14 @@ def test_a_template_with_a_place_for_tools_and_none_for_calls_is_told_calls_in_w
         AIMessage("", tool_calls=[{**CALL, "id": "c1"}]),
         ToolMessage("sunny", tool_call_id="c1"),
     ]
-    llm = Scripted(answers=["Sunny."], asked=[])
+    llm = Scripted(answers=["Sunny."])
     chat = llm.as_chat(template=template).bind_tools([weather])
     assert chat.invoke(history).text == "Sunny."
     assert "sunny" in llm.asked[0]
 
 
 def test_tools_of_the_field_are_offered_in_every_call():
-    llm = Scripted(answers=[HERMES, HERMES], asked=[])
+    llm = Scripted(answers=[HERMES, HERMES])
     chat = llm.as_chat(template="chatml", tools=[weather])
     assert chat.invoke("hi").tool_calls
     assert chat.bind_tools([add]).invoke("hi").tool_calls
@@ -133,7 +133,7 @@ def test_tools_of_the_field_are_offered_in_every_call():
 
 
 def test_choice_none_offers_no_tool():
-    llm = Scripted(answers=[HERMES], asked=[])
+    llm = Scripted(answers=[HERMES])
     chat = llm.as_chat(template="chatml").bind_tools([weather], tool_choice="none")
     answer = chat.invoke("hi")
     assert answer.tool_calls == []
@@ -146,7 +146,7 @@ def test_choice_none_offers_no_tool():
 
 def test_a_model_that_can_be_held_to_a_schema_is_held_to_it():
     def make():
-        llm = Held(answers=['{"name": "add", "arguments": {"a": 1, "b": 2}}'], asked=[], seen=[])
+        llm = Held(answers=['{"name": "add", "arguments": {"a": 1, "b": 2}}'])
         return llm.as_chat(template="chatml").bind_tools([weather, add], tool_choice="any")
 
     for message in both(make):
@@ -156,7 +156,7 @@ def test_a_model_that_can_be_held_to_a_schema_is_held_to_it():
 
 
 def test_the_prompt_of_a_call_that_is_held_to_a_schema_has_begun_it():
-    llm = Held(answers=['{"name": "add", "arguments": {"a": 1, "b": 2}}'], asked=[], seen=[])
+    llm = Held(answers=['{"name": "add", "arguments": {"a": 1, "b": 2}}'])
     llm.as_chat(template="chatml").bind_tools([weather, add], tool_choice="add").invoke("hi")
     assert llm.asked[0].endswith("<tool_call>\n")
     schema = llm.seen[0]["json_schema"]
@@ -165,7 +165,7 @@ def test_the_prompt_of_a_call_that_is_held_to_a_schema_has_begun_it():
 
 def test_a_required_call_that_is_missing_is_asked_for_again():
     def make():
-        llm = Scripted(answers=["I do not know.", HERMES], asked=[])
+        llm = Scripted(answers=["I do not know.", HERMES])
         return llm.as_chat(template="chatml").bind_tools([weather], tool_choice="any")
 
     for message in both(make):
@@ -176,7 +176,7 @@ def test_a_required_call_that_is_missing_is_asked_for_again():
 
 def test_what_is_wrong_is_told_to_the_model():
     bad = '<tool_call>\n{"name": "weather", "arguments": {"town": 3}}\n</tool_call>'
-    llm = Scripted(answers=[bad, HERMES], asked=[])
+    llm = Scripted(answers=[bad, HERMES])
     chat = llm.as_chat(template="chatml").bind_tools([weather], tool_choice="weather")
     assert chat.invoke("hi").tool_calls[0]["args"] == {"city": "Paris"}
     assert bad in llm.asked[1]
@@ -185,7 +185,7 @@ def test_what_is_wrong_is_told_to_the_model():
 
 def test_after_the_last_repair_what_there_is_goes_out():
     def make():
-        llm = Scripted(answers=['<tool_call>\n{"name": "weather", "arg'] * 3, asked=[])
+        llm = Scripted(answers=['<tool_call>\n{"name": "weather", "arg'] * 3)
         return llm.as_chat(template="chatml").bind_tools([weather], tool_choice="any")
 
     for message in both(make):
@@ -195,7 +195,7 @@ def test_after_the_last_repair_what_there_is_goes_out():
 
 
 def test_no_repairs_mean_none():
-    llm = Scripted(answers=["no"], asked=[])
+    llm = Scripted(answers=["no"])
     chat = llm.as_chat(template="chatml", max_repairs=0).bind_tools([weather], tool_choice="any")
     assert chat.invoke("hi").text == "no"
     assert len(llm.asked) == 1
@@ -208,7 +208,7 @@ def test_a_call_that_is_cut_off_is_never_taken_for_a_call():
     cut = '<tool_call>\n{"name": "weather", "arguments": {"city": "Par'
 
     def make():
-        llm = Scripted(answers=[cut], asked=[], reason="length")
+        llm = Scripted(answers=[cut], reason="length")
         return llm.as_chat(template="chatml").bind_tools([weather])
 
     whole, streamed = both(make)
@@ -246,9 +246,7 @@ def test_parallel_calls_are_numbered():
     )
 
     def make():
-        return (
-            Scripted(answers=[two], asked=[]).as_chat(template="chatml").bind_tools([weather, add])
-        )
+        return Scripted(answers=[two]).as_chat(template="chatml").bind_tools([weather, add])
 
     for message in both(make):
         assert [c["name"] for c in message.tool_calls] == ["add", "weather"]
@@ -257,16 +255,16 @@ def test_parallel_calls_are_numbered():
 
 @pytest.mark.parametrize("name", ["hermes", "llama3", "mistral", "json"])
 def test_each_format_makes_the_round(name):
-    chat = Scripted(answers=["."], asked=[]).as_chat(template="plain", tool_format=name)
+    chat = Scripted(answers=["."]).as_chat(template="plain", tool_format=name)
     how = chat._tool_format()
     text = how.call_text([{**CALL, "id": "abcdefghi"}])
-    again = Scripted(answers=[text], asked=[]).as_chat(template="plain", tool_format=name)
+    again = Scripted(answers=[text]).as_chat(template="plain", tool_format=name)
     message = again.bind_tools([weather]).invoke("hi")
     assert [without_id(call) for call in message.tool_calls] == [CALL]
 
 
 def test_an_unknown_format_is_an_error_with_those_there_are():
-    with pytest.raises(ValueError, match="tool_format='hermess'.*hermes"):
+    with pytest.raises(ValueError, match=r"tool_format='hermess'.*hermes"):
         Scripted(answers=[]).as_chat(tool_format="hermess")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 
+from pydantic import Field
+
 from langchain_wrap import LLM, ChatModel
 
 WEATHER = {
@@ -26,8 +28,8 @@ SCHEMA = {"title": "A", "type": "object", "properties": {"a": {"type": "integer"
 class Recording(ChatModel):
     """Remembers what it was given, and says one thing after the other."""
 
-    answers: list[Any] = ["ok"]
-    seen: list[dict[str, Any]] = []
+    answers: list[Any] = Field(default_factory=lambda: ["ok"])
+    seen: list[dict[str, Any]] = Field(default_factory=list)
 
     def note(self, messages, **given):
         self.seen.append({"messages": messages, **given})
@@ -59,7 +61,7 @@ class Partial(Recording):
 
 
 def test_tools_and_choice_are_handed_over_where_they_are_taken():
-    chat = WithTools(seen=[])
+    chat = WithTools()
     chat.bind_tools([WEATHER]).invoke("hi")
     (given,) = chat.seen
     assert [spec["function"]["name"] for spec in given["tools"]] == ["weather"]
@@ -74,7 +76,7 @@ def test_tools_and_choice_are_handed_over_where_they_are_taken():
 
 
 def test_tools_are_told_in_words_where_they_are_not_taken():
-    chat = Bare(seen=[], answers=[CALL])
+    chat = Bare(answers=[CALL])
     answer = chat.bind_tools([WEATHER]).invoke("hi")
     assert answer.tool_calls[0]["args"] == {"city": "Oslo"}
     assert '"weather"' in chat.seen[0]["messages"][0].text
@@ -86,7 +88,7 @@ def test_calls_of_a_history_stay_messages_where_tools_are_taken_and_become_words
         AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "Oslo"}, "id": "c1"}]),
         ToolMessage("sunny", tool_call_id="c1"),
     ]
-    native, bare = WithTools(seen=[]), Bare(seen=[])
+    native, bare = WithTools(), Bare()
     native.invoke(history)
     bare.invoke(history)
     assert native.seen[0]["messages"] == history
@@ -96,7 +98,7 @@ def test_calls_of_a_history_stay_messages_where_tools_are_taken_and_become_words
 
 
 def test_a_schema_is_handed_over_where_it_is_taken_and_told_elsewhere():
-    native, bare = (WithSchema(seen=[], answers=['{"a": 1}']), Bare(seen=[], answers=['{"a": 1}']))
+    native, bare = (WithSchema(answers=['{"a": 1}']), Bare(answers=['{"a": 1}']))
     for chat in (native, bare):
         assert chat.with_structured_output(SCHEMA).invoke("hi") == {"a": 1}
     assert native.seen[0]["json_schema"]["properties"] == SCHEMA["properties"]
@@ -106,7 +108,7 @@ def test_a_schema_is_handed_over_where_it_is_taken_and_told_elsewhere():
 
 @pytest.mark.parametrize("kind", [WithSchema, Partial])
 def test_a_required_call_is_held_to_its_schema_where_that_is_the_one_way(kind):
-    chat = kind(seen=[], answers=[CALL])
+    chat = kind(answers=[CALL])
     answer = chat.bind_tools([WEATHER], tool_choice="any").invoke("hi")
     assert answer.tool_calls[0]["name"] == "weather"
     (given,) = chat.seen
@@ -115,7 +117,7 @@ def test_a_required_call_is_held_to_its_schema_where_that_is_the_one_way(kind):
 
 
 def test_a_required_call_is_asked_for_again_where_nothing_holds_the_model():
-    chat = Bare(seen=[], answers=["no", CALL])
+    chat = Bare(answers=["no", CALL])
     answer = chat.bind_tools([WEATHER], tool_choice="any").invoke("hi")
     assert answer.tool_calls[0]["name"] == "weather"
     assert [message.type for message in chat.seen[1]["messages"]][-2:] == ["ai", "human"]
@@ -158,8 +160,8 @@ def test_media_are_refused_unless_the_model_takes_them():
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
     asked = [HumanMessage([{"type": "text", "text": "see"}, image])]
     with pytest.raises(ValueError, match="image"):
-        Bare(seen=[]).invoke(asked)
-    chat = Bare(seen=[], takes=("image",))
+        Bare().invoke(asked)
+    chat = Bare(takes=("image",))
     chat.invoke(asked)
     assert chat.seen[0]["messages"][0].content[1]["type"] == "image_url"
 

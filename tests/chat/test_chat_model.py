@@ -15,7 +15,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ModelTimeoutError
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.outputs import GenerationChunk
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from scripted import LONG
 
 from langchain_wrap import LLM, ChatModel, wrap
@@ -224,7 +224,7 @@ async def test_max_concurrency_bounds_a_batch():
 class InLists(LLM):
     """Answers lists of prompts, and remembers how long they were."""
 
-    sizes: list[int] = []
+    sizes: list[int] = Field(default_factory=list)
 
     def _batch(self, prompts):
         self.sizes.append(len(prompts))
@@ -470,11 +470,11 @@ def test_text_before_an_error_in_a_stream_is_delivered_and_told():
         yield "some"
         raise RuntimeError("line cut")
 
-    heard, got = Heard(), []
+    heard = Heard()
+    stream = wrap(breaks).as_chat().stream("x", {"callbacks": [heard]})
+    assert next(stream).text == "some"
     with pytest.raises(RuntimeError, match="line cut"):
-        for chunk in wrap(breaks).as_chat().stream("x", {"callbacks": [heard]}):
-            got.append(chunk.text)
-    assert got == ["some"]
+        next(stream)
     assert heard.events == ["start", "some", "RuntimeError('line cut')"]
 
 

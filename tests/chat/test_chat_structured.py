@@ -76,7 +76,7 @@ def said(method: str, schema: Any) -> str:
 @pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
 @pytest.mark.parametrize(("schema", "wanted"), WANTED)
 async def test_every_schema_by_every_method(method, schema, wanted):
-    llm = Scripted(answers=[said(method, schema)] * 3, asked=[])
+    llm = Scripted(answers=[said(method, schema)] * 3)
     chat = llm.as_chat(template="chatml").with_structured_output(schema, method=method)
     assert chat.invoke("Bob is 42.") == wanted
     assert await chat.ainvoke("Bob is 42.") == wanted
@@ -90,13 +90,13 @@ def test_a_plain_llm_has_it_too():
 
 
 def test_the_schema_is_told_in_the_prompt():
-    llm = Scripted(answers=[json.dumps(BOB)], asked=[])
+    llm = Scripted(answers=[json.dumps(BOB)])
     llm.with_structured_output(Person).invoke("Bob is 42.")
     assert '"in years"' in llm.asked[0]
 
 
 def test_a_model_that_can_be_held_to_a_schema_is_held_to_it():
-    llm = Held(answers=[json.dumps(BOB)], asked=[], seen=[])
+    llm = Held(answers=[json.dumps(BOB)])
     llm.with_structured_output(Person).invoke("Bob is 42.")
     schema = llm.seen[0]["json_schema"]
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -106,7 +106,7 @@ def test_a_model_that_can_be_held_to_a_schema_is_held_to_it():
 
 
 def test_a_stream_gives_the_object_as_far_as_it_has_come():
-    llm = Scripted(answers=[json.dumps(BOB)], asked=[])
+    llm = Scripted(answers=[json.dumps(BOB)])
     seen = list(llm.with_structured_output(PersonDict.__annotations__ and AS_TOOL).stream("x"))
     assert seen[-1] == BOB
     assert {"name": "Bob"} in seen
@@ -114,7 +114,7 @@ def test_a_stream_gives_the_object_as_far_as_it_has_come():
 
 
 def test_include_raw_gives_the_error_instead_of_raising_it():
-    llm = Scripted(answers=["no idea", json.dumps(BOB)], asked=[])
+    llm = Scripted(answers=["no idea", json.dumps(BOB)])
     chat = llm.with_structured_output(Person, include_raw=True)
     failed = chat.invoke("x")
     assert failed["raw"].text == "no idea"
@@ -128,7 +128,7 @@ def test_include_raw_gives_the_error_instead_of_raising_it():
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
 def test_an_answer_that_is_cut_off_says_so(method):
     answer = said(method, Person)[:-20]
-    llm = Scripted(answers=[answer] * 4, asked=[], reason="length")
+    llm = Scripted(answers=[answer] * 4, reason="length")
     chat = llm.as_chat(template="chatml").with_structured_output(Person, method=method)
     with pytest.raises(OutputParserException, match="cut off"):
         chat.invoke("x")
@@ -140,11 +140,11 @@ def test_an_answer_that_is_cut_off_says_so(method):
 )
 def test_an_answer_that_is_no_such_object_is_an_error_that_says_why(answer, problem):
     with pytest.raises(OutputParserException, match=problem):
-        Scripted(answers=[answer], asked=[]).with_structured_output(Person).invoke("x")
+        Scripted(answers=[answer]).with_structured_output(Person).invoke("x")
 
 
 def test_a_call_that_is_never_made_is_an_error():
-    llm = Scripted(answers=["no"] * 3, asked=[])
+    llm = Scripted(answers=["no"] * 3)
     chat = llm.with_structured_output(Person, method="function_calling")
     with pytest.raises(OutputParserException, match="calls no tool"):
         chat.invoke("x")
@@ -156,7 +156,7 @@ def test_recursive_schemas_work():
         said = answer
         if method == "function_calling":
             said = f'<tool_call>\n{{"name": "Tree", "arguments": {answer}}}\n</tool_call>'
-        llm = Scripted(answers=[said], asked=[])
+        llm = Scripted(answers=[said])
         chat = llm.as_chat(template="chatml").with_structured_output(Tree, method=method)
         assert chat.invoke("x") == Tree(value=1, children=[Tree(value=2)])
 
@@ -189,9 +189,9 @@ def test_an_unknown_method_is_an_error_with_those_there_are():
     ],
 )
 def test_openais_response_format_is_understood(form):
-    llm = Held(answers=[json.dumps(BOB)], asked=[], seen=[])
+    llm = Held(answers=[json.dumps(BOB)])
     llm.as_chat().bind(response_format=form).invoke("x")
     assert set(llm.seen[0]["json_schema"]["properties"]) == {"name", "age"}
-    llm = Held(answers=["{}"], asked=[], seen=[])
+    llm = Held(answers=["{}"])
     llm.as_chat().invoke("x", response_format={"type": "json_object"})
     assert llm.seen[0]["json_schema"] == {"type": "object"}
