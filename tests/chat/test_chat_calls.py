@@ -128,8 +128,10 @@ def test_tools_of_the_field_are_offered_in_every_call():
     assert chat.invoke("hi").tool_calls
     assert chat.bind_tools([add]).invoke("hi").tool_calls
     assert '"add"' in llm.asked[1]
+    assert chat.bind_tools([weather, add]).kwargs["tools"] == chat.bind_tools([add]).kwargs["tools"]
+    other = {"name": "weather", "description": "Another.", "parameters": {}}
     with pytest.raises(ValueError, match="shadows another"):
-        chat.bind_tools([weather])
+        chat.bind_tools([other])
 
 
 def test_choice_none_offers_no_tool():

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-
 from pydantic import Field
 
 from langchain_wrap import LLM, ChatModel

@@ -172,13 +172,19 @@ def test_parallel():
     assert not Tools.of([NOW], parallel_tool_calls=False).parallel
 
 
+def test_a_tool_that_is_given_twice_is_one():
+    assert Tools.of([NOW, add, NOW]).names == ["now", "add"]
+
+
 # What is refused
+
+OTHER_NOW = {**NOW, "description": "Another."}
 
 
 @pytest.mark.parametrize(
     ("tools", "choice", "error", "words"),
     [
-        ([NOW, add, NOW], None, ValueError, "tool 3 shadows another: both are named 'now'"),
+        ([NOW, add, OTHER_NOW], None, ValueError, "tool 3 shadows another: both are named 'now'"),
         ([add], "ad", ValueError, "'ad', which is no tool's name. Did you mean 'add'?"),
         ([add], {"type": "function", "function": {"name": "x"}}, ValueError, "no tool's name"),
         ([add], {"type": "function", "function": {}}, ValueError, "no tool's name"),

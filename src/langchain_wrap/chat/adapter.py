@@ -102,12 +102,13 @@ class LLMChat(ChatModel):
         )
         generation, cancel = self._begin(requests, call, prompt.text)
         tags = self.reasoning_tags
+        held = bool(prompt.parameters)  # and so it cannot think first, whatever the prompt opens
         return Attempt(
             generation=generation,
             cancel=cancel,
             parser=self._parser(
                 self._tool_format().parser(call.tools),
-                inside=tags is not None and prompt.text.rstrip().endswith(tags[0]),
+                inside=tags is not None and not held and prompt.text.rstrip().endswith(tags[0]),
             ),
             before=prompt.before,
             after=prompt.after,

@@ -83,6 +83,8 @@ class Tools:
             spec, model = _spec(tool, number, strict)
             name = spec["function"]["name"]
             if name in specs:
+                if _untitled(spec) == _untitled(specs[name]):
+                    continue  # one tool, given twice: as a class and as its schema, say
                 raise ValueError(
                     f"tool {number} shadows another: both are named {name!r}; rename one"
                 )
@@ -249,6 +251,19 @@ def _recursive(own: type[BaseModel] | dict[str, Any] | None) -> Schema | None:
         return None
     schema = follow(schema, schema)
     return {key: value for key, value in schema.items() if key not in ("title", "description")}
+
+
+def _untitled(part: Any) -> Any:
+    """Return a spec without the titles that pydantic gives; a property may be named `title`."""
+    if isinstance(part, list):
+        return [_untitled(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: _untitled(value)
+        for key, value in part.items()
+        if key != "title" or not isinstance(value, str)
+    }
 
 
 def _choice(choice: Any, names: list[str]) -> tuple[Choice, str | None]:

@@ -1,0 +1,47 @@
+"""The local model's server, and what the plug-ins of langchain-tests want to be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from chat_scripted import KEY
+
+
+@pytest.fixture(scope="session")
+def smollm2_server() -> Iterator[str]:
+    """The base URL of llama.cpp's own server with SmolLM2, as OpenAI's API; its key is `KEY`."""
+    xllamacpp = pytest.importorskip("xllamacpp")
+    from langchain_wrap.models import weights
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(weights.resolve(weights.DEFAULT))
+    params.n_parallel, params.n_ctx = 2, 2 * 1024
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.n_batch = params.n_ubatch = 64
+    params.cache_ram_mib = 0
+    params.verbosity, params.ui = -1, False
+    params.api_keys = [KEY]
+    server = xllamacpp.Server(params)
+    # A server that is freed before its first request may hang: give it one.
+    server.handle_completions({"prompt": "a", "max_tokens": 1})
+    yield f"{server.listening_address}/v1"
+    del server
+
+
+@pytest.fixture(scope="session")
+def vcr_config() -> dict[str, Any]:
+    """Cassettes are neither written nor played: the servers are on this machine."""
+    return {"record_mode": "none", "ignore_localhost": True}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Any:
+    """A skip that its class does not name in `may_skip` is a failure."""
+    report = yield
+    allowed = getattr(item.cls, "may_skip", None)
+    if report.skipped and allowed is not None and item.originalname not in allowed:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and no table says why: {report.longrepr}"
+    return report
