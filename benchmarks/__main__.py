@@ -8,7 +8,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import core
+from benchmarks import chat, core
 from benchmarks.measure import Row
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -62,6 +62,7 @@ def main() -> None:
         f"{version('langchain-core')}, {platform.machine()}.\n"
     )
     PAGE.write_text(HEAD + "\n".join(lines) + "\n" + where, encoding="utf-8")
+    chat.write()
 
 
 if __name__ == "__main__":
