@@ -6,23 +6,31 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from built_in import built_in, smollm2
 from checks.test_third_party import SHOWN
+from checks_chat import openai_server
+from checks_chat import right as chat_right
 from family import WRAPPED
+from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.language_models.llms import BaseLLM
+from langchain_openai import ChatOpenAI
 from mutants.right import Core, Ours
 from others import SeedOnOurs, others
 
-from langchain_wrap.checks import Report, check_llm
+from langchain_wrap.checks import Report, check_chat, check_llm
+from langchain_wrap.checks.clause import Area
 from langchain_wrap.checks.clauses import AREAS
+from langchain_wrap.checks.clauses.chat import AREAS as CHAT_AREAS
 from langchain_wrap.checks.reports.markdown import text
 from langchain_wrap.checks.result import CheckResult
+from langchain_wrap.models import HTTPEndpoint
 
 PAGE = Path(__file__).parent.parent / "docs" / "compliance.md"
 
@@ -37,6 +45,7 @@ A cell shows how many clauses of an area hold, of those that could be told, and 
 PACKAGES = ("langchain-core", "langchain-openai", "langchain-ollama", "xllamacpp", "transformers")
 
 Makers = dict[str, Callable[[], BaseLLM]]
+ChatMakers = dict[str, Callable[[], BaseChatModel]]
 
 
 @contextmanager
@@ -55,6 +64,31 @@ def models() -> Iterator[Makers]:
         made["the seed's example on langchain-core's `LLM`"] = found.pop("SeedOnCore")
         made["a class of the tests on langchain-core's `LLM`"] = Core
         yield made | {f"`{name}`": make for name, make in found.items()}
+
+
+@contextmanager
+def chats() -> Iterator[ChatMakers]:
+    """Every chat model of the table, ours first."""
+    with openai_server.serving() as url, smollm2() as real:
+        made: ChatMakers = {
+            "`ChatModel`, a class of the tests": chat_right.Ours,
+            "`as_chat()` of a generator function": chat_right.as_chat,
+            "`as_chat()` of `HTTPEndpoint.openai`": lambda: HTTPEndpoint.openai(
+                url, "m", api_key="sk-0123456789"
+            ).as_chat(),
+        }
+        made |= {f"`as_chat()` of `{n}`, SmolLM2-135M": _chat_of(make) for n, make in real.items()}
+        yield made | {
+            "a class of the tests on langchain-core's `BaseChatModel`": chat_right.Core,
+            "`FakeListChatModel`": lambda: FakeListChatModel(responses=["one two three."]),
+            "`ChatOpenAI`": lambda: ChatOpenAI(
+                base_url=url, api_key="sk-0123456789", model="m", stream_usage=True
+            ),
+        }
+
+
+def _chat_of(make: Callable[[], Any]) -> Callable[[], BaseChatModel]:
+    return lambda: make().as_chat()
 
 
 def shown_by(model: str, clause: str) -> str:
@@ -76,8 +110,8 @@ def cell(results: list[CheckResult]) -> str:
     return " ".join(parts)
 
 
-def row(name: str, report: Report) -> str:
-    cells = [cell([r for r in report if r.area == area.name]) for area in AREAS]
+def row(name: str, report: Report, areas: Sequence[Area]) -> str:
+    cells = [cell([r for r in report if r.area == area.name]) for area in areas]
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -102,24 +136,37 @@ def versions() -> str:
     return f"{date.today():%Y-%m-%d}, Python {platform.python_version()}, {', '.join(found)}."
 
 
+def checked(
+    makers: Mapping[str, Callable[[], Any]],
+    check: Callable[..., Report],
+    areas: Sequence[Area],
+    only: str | None,
+) -> tuple[list[str], list[str]]:
+    """Check models; return the lines of their table, and those that tell the details."""
+    table = [f"| model | {' | '.join(a.name for a in areas)} |", f"| --- |{' --- |' * len(areas)}"]
+    details: list[str] = []
+    chosen = {name: make for name, make in makers.items() if not only or only in name}
+    for number, (name, make) in enumerate(chosen.items(), 1):
+        began = time.perf_counter()
+        # On a busy machine a real model takes its time.
+        report = check(make, timeout=60 if "SmolLM2" in name else 10)
+        took = time.perf_counter() - began
+        table.append(row(name, report, areas))
+        details += lists(name, report)
+        print(f"{number}/{len(chosen)} ({took:.1f} s) {table[-1]}", flush=True)
+    return table, details
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="check the models whose names contain this; write nothing")
     only = parser.parse_args().only
-    names = [area.name for area in AREAS]
-    table = [f"| model | {' | '.join(names)} |", f"| --- |{' --- |' * len(names)}"]
-    details: list[str] = []
+    with chats() as makers:
+        chat, of_chats = checked(makers, check_chat, CHAT_AREAS, only)
     with models() as made:
-        chosen = {name: make for name, make in made.items() if not only or only in name}
-        for number, (name, make) in enumerate(chosen.items(), 1):
-            began = time.perf_counter()
-            # On a busy machine a real model takes its time.
-            report = check_llm(make, timeout=60 if "SmolLM2" in name else 10)
-            took = time.perf_counter() - began
-            table.append(row(name, report))
-            details += lists(name, report)
-            print(f"{number}/{len(chosen)} ({took:.1f} s) {table[-1]}", flush=True)
-    page = "\n".join([HEAD, *table, "", versions(), "", "## In detail", "", *details])
+        table, details = checked(made, check_llm, AREAS, only)
+    parts = [HEAD, "## LLMs", "", *table, "", "## Chat models", "", *chat, "", versions(), ""]
+    page = "\n".join([*parts, "## In detail", "", *details, *of_chats])
     if only:
         print(page)
     else:

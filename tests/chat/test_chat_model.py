@@ -485,3 +485,8 @@ def test_langsmith_is_told_the_model():
     params = wrap(f, name="mine").as_chat()._get_ls_params(stop=["a"], temperature=0.5)
     assert params["ls_model_type"] == "chat"
     assert params["ls_model_name"] == "mine"
+
+
+def test_what_a_template_cannot_take_is_not_promised():
+    with pytest.raises(ValidationError, match="takes is for a `_chat` of your own"):
+        Echo().as_chat(takes=("image",))

@@ -143,6 +143,26 @@ def test_an_answer_that_is_no_such_object_is_an_error_that_says_why(answer, prob
         Scripted(answers=[answer]).with_structured_output(Person).invoke("x")
 
 
+def test_a_dict_is_validated_by_its_json_schema():
+    schema = {"title": "A", "type": "object", "properties": {"ok": {"type": "boolean"}}}
+    for answer in ({"ok": True}, {"ok": True, "more": 1}):
+        llm = Scripted(answers=[json.dumps(answer)])
+        assert llm.with_structured_output(schema).invoke("x") == answer
+    with pytest.raises(OutputParserException, match="ok: must be of type boolean"):
+        Scripted(answers=['{"ok": 5}']).with_structured_output(schema).invoke("x")
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_template_that_opens_the_reasoning_does_not_make_the_object_reasoning(method):
+    template = "{% for m in messages %}{{ m.content }}\n{% endfor %}assistant: <think>\n"
+    answer = json.dumps(BOB)
+    if method == "function_calling":
+        answer = json.dumps({"name": "Person", "arguments": BOB})
+    llm = Held(answers=[answer])
+    chat = llm.as_chat(template=template).with_structured_output(Person, method=method)
+    assert chat.invoke("Bob is 42.") == Person(**BOB)
+
+
 def test_a_call_that_is_never_made_is_an_error():
     llm = Scripted(answers=["no"] * 3)
     chat = llm.with_structured_output(Person, method="function_calling")

@@ -195,6 +195,11 @@ class LLMChat(ChatModel):
             # LangChain makes configured copies with all fields, these as they were.
             if name in values and values[name] != cls.model_fields[name].default:
                 raise ValueError(f"{name} is a field of the LLM: set it there, before as_chat()")
+        if isinstance(values, dict) and values.get("takes"):
+            raise ValueError(
+                "takes is for a `_chat` of your own; a template has text only, and an HTTPEndpoint "
+                'is told by chat={"takes": ("text", "image")}'
+            )
         return values
 
     @field_validator("llm")

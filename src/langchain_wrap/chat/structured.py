@@ -60,7 +60,7 @@ def structured(
         asked = model.bind(json_schema=held_to, ls_structured_output_format=tracing, **kwargs)
     parser = ObjectParser(
         target=_target(schema, wanted),
-        partly=_is_typed_dict(schema),
+        partly=isinstance(schema, dict) or _is_typed_dict(schema),
         called=method == "function_calling",
     )
     if not include_raw:
@@ -183,10 +183,10 @@ def taken(parameters: dict[str, Any]) -> dict[str, Any] | None:
     return schema_of(schema)
 
 
-def _target(schema: Any, wanted: dict[str, Any]) -> Callable[[Any], Any] | None:
-    """Return what makes objects of a class; None where they stay dicts."""
+def _target(schema: Any, wanted: dict[str, Any]) -> Callable[[Any], Any]:
+    """Return what makes the object of a dict, or finds that it is none."""
     if isinstance(schema, dict):
-        return None
+        return partial(_fitting, _of_dict(schema))  # which may allow keys that it does not name
     if _is_old(schema):
         return cast("Callable[[Any], Any]", schema.parse_obj)
     adapter = _adapter(schema)
@@ -209,7 +209,7 @@ class ObjectParser(JsonOutputParser):
     """
 
     target: Any = None
-    """The function that makes the object of a dict; None: it stays a dict."""
+    """The function that makes the object of a dict."""
 
     partly: bool = False
     """Whether an object that is not whole yet goes out too, as dicts do."""
@@ -226,7 +226,7 @@ class ObjectParser(JsonOutputParser):
         if reason == "length":
             raise _unread(message, "it was cut off at the most tokens that an answer may have")
         value = self._called(message, partial) if self.called else self._written(result, partial)
-        if value is None or self.target is None or (partial and self.partly):
+        if value is None or (partial and self.partly):
             return value
         try:
             return self.target(value)
