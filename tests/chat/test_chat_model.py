@@ -322,12 +322,15 @@ def test_no_secret_shows():
     chat.invoke("hi", user_key=SecretStr("sk-very-secret-2"))
     with pytest.raises(RuntimeError) as caught:
         chat.invoke("fail", user_key=SecretStr("sk-very-secret-2"))
+    with pytest.raises(RuntimeError) as plain:
+        chat.invoke("fail", user_key="sk-very-secret-3")
     bound = chat.bind(user_key="sk-very-secret-3")
     shown = [
         repr(chat),
         str(chat),
         repr(bound),
         str(caught.value),
+        str(plain.value),
         repr(caught.value.__context__),
         repr(heard.events),
         repr(heard.kwargs),

@@ -180,8 +180,8 @@ class LLMChat(ChatModel):
         known = {name: value for name, value in of_llm.items() if name != "ls_model_name"}
         return cast("LangSmithParams", {**params, **known, "ls_model_type": "chat"})
 
-    def _secrets(self) -> Iterator[str]:
-        yield from super()._secrets()
+    def _secrets(self, parameters: Mapping[str, Any]) -> Iterator[str]:
+        yield from super()._secrets(parameters)
         yield from Requests(self.llm, SyncShell(), parameters={}).secrets()
 
     @classmethod

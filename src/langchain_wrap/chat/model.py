@@ -338,7 +338,7 @@ class ChatModel(Settings, BaseChatModel):
             partial(self._attempt, call),
             repairs=self.max_repairs,
             name=self._model_name,
-            secrets=self._secrets,
+            secrets=partial(self._secrets, call.parameters),
         )
         turns.note(turn)
         return turn
@@ -437,8 +437,9 @@ class ChatModel(Settings, BaseChatModel):
         params = super()._get_invocation_params(stop=stop, **kwargs)
         return cast("dict[str, Any]", redact(params))
 
-    def _secrets(self) -> Iterator[str]:
-        yield from Requests(self, SyncShell(), parameters={}).secrets()
+    def _secrets(self, parameters: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the texts that must not show in an error of a call with these parameters."""
+        yield from Requests(self, SyncShell(), parameters=parameters).secrets()
 
     @field_validator("tool_format")
     @classmethod
