@@ -21,6 +21,7 @@ TOPICS = ["cats", "rivers", "the sea", "old maps", "bread", "stars", "trains", "
 PROMPTS = [
     f"{start} {topic}" for start in ("A short story about", "What to know of") for topic in TOPICS
 ]
+EXACT = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False}
 REPEATS = 3
 
 
@@ -32,16 +33,15 @@ def loaded() -> Any:
     tokenizer.padding_side = "left"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **where).eval()
-    return transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
+    # HuggingFacePipeline passes over pipeline_kwargs where it is given a pipeline.
+    return transformers.pipeline("text-generation", model=model, tokenizer=tokenizer, **EXACT)
 
 
 def by_itself(pipeline: Any) -> Callable[[], object]:
     def work() -> object:
         given = pipeline.tokenizer(PROMPTS, return_tensors="pt", padding=True)
         with torch.inference_mode():
-            made = pipeline.model.generate(
-                **given, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False
-            )
+            made = pipeline.model.generate(**given, **EXACT)
         return pipeline.tokenizer.batch_decode(made[:, given["input_ids"].shape[1] :])
 
     return work
@@ -57,9 +57,8 @@ def rows() -> Iterator[Row]:
         max_new_tokens=TOKENS,
         generation={"min_new_tokens": TOKENS},
     )
-    exact = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS, "do_sample": False}
-    theirs = HuggingFacePipeline(pipeline=pipeline, pipeline_kwargs=exact, batch_size=16)
-    alone = HuggingFacePipeline(pipeline=pipeline, pipeline_kwargs=exact)
+    theirs = HuggingFacePipeline(pipeline=pipeline, batch_size=16)
+    alone = HuggingFacePipeline(pipeline=pipeline)
     mine, other, default, limit = in_turn(
         REPEATS,
         lambda: ours.batch(PROMPTS),
