@@ -286,7 +286,7 @@ class TellsItsRequest(Core):
 
 @mutant("SECRET-04", right=Ours)
 class KnowsNoSecrets(Ours):
-    def _secrets(self):
+    def _secrets(self, parameters):
         return iter(())
 
 
