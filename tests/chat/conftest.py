@@ -9,7 +9,7 @@ import pytest
 from chat_scripted import KEY
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def smollm2_server() -> Iterator[str]:
     """The base URL of llama.cpp's own server with SmolLM2, as OpenAI's API; its key is `KEY`."""
     xllamacpp = pytest.importorskip("xllamacpp")

@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -39,6 +39,10 @@ class Settings:
     client_cert: str | tuple[str, str] | None
     proxy: str | None
     trust_env: bool
+    authorities: tuple[str | None, str | None] = field(
+        default_factory=lambda: (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    )
+    """Where the environment says that CAs are."""
 
 
 class Lent:
@@ -161,7 +165,7 @@ def _options(settings: Settings) -> dict[str, Any]:
             settings.verify,
             settings.client_cert,
             settings.trust_env,
-            (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
+            settings.authorities,
         ),
         "proxy": settings.proxy,
         "trust_env": settings.trust_env,
@@ -179,7 +183,7 @@ def _context(
     verify: bool | str,
     client_cert: str | tuple[str, str] | None,
     trust_env: bool,
-    _environment: tuple[str | None, str | None],
+    _authorities: tuple[str | None, str | None],
 ) -> ssl.SSLContext:
     """Return the context for TLS; reading the CAs takes longer than many an answer."""
     try:
