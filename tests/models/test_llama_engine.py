@@ -266,3 +266,13 @@ def test_what_a_killed_process_left_is_deleted(run_python: Run, tmp_path: Path) 
     assert len(list((tmp_path / "t").iterdir())) == 1
     run_python(HEAD)
     assert list((tmp_path / "t").iterdir()) == []
+
+
+def test_a_model_that_is_dropped_while_it_generates_does_not_crash_the_exit(
+    run_python: Run,
+) -> None:
+    for _ in range(3):
+        done = run_python(
+            HEAD + "stream = llm.stream('Once', max_tokens=500)\nnext(stream)\ndel llm, stream\n"
+        )
+        assert (done.returncode, done.stderr) == (0, "")

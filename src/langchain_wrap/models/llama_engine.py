@@ -62,7 +62,7 @@ class Core:
 
     def close(self, patience: float = 0.0) -> None:
         """Cancel what runs, wait for it for at most `patience` seconds, free the weights."""
-        if self.pid != os.getpid() or self.closed:
+        if self.pid != os.getpid():
             return
         self.closed = True
         generations = list(self.live)
@@ -195,8 +195,11 @@ _registry_lock = threading.RLock()
 
 
 def _retire(core: Core) -> None:
-    _cores.discard(core)
     core.close()
+    # Its threads end at their next step. One that was still inside of the engine when the
+    # interpreter ends would crash it, so until then the core is known for the end.
+    for ended in [known for known in list(_cores) if known.closed and not known.live]:
+        _cores.discard(ended)
 
 
 @atexit.register
