@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ from langchain_wrap.models.transformers_sampling import PARAMETERS, WARPERS
 from langchain_wrap.models.transformers_scores import PENALTIES, processors
 
 _EXIT_PATIENCE = 10.0
+_EXIT_REST = 0.1
+"""Seconds for a thread that has just ended a generation to get out of torch's frames too."""
 
 _NEUTRAL: dict[str, Any] = {
     "do_sample": False,
@@ -266,7 +269,10 @@ class _Exit:
         """Have what runs end at its next token."""
         self.ending = True
         with self.changed:
+            if not self.running:
+                return
             self.changed.wait_for(lambda: not self.running, _EXIT_PATIENCE)
+        time.sleep(_EXIT_REST)
 
 
 _exit = _Exit()
