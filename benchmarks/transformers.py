@@ -1,6 +1,6 @@
 """Transformers: a batch of 16 by `Transformers`, by langchain-huggingface and by the model itself.
 
-All three share one loaded model (SmolLM2-135M, float32) and make 32 tokens for each prompt,
+All three share one loaded model (SmolLM2-135M, float32) and make 16 tokens for each prompt,
 greedily. By itself means `model.generate` on one padded batch. Runs alone too:
 `python -m benchmarks.transformers`.
 """
@@ -16,7 +16,7 @@ from langchain_huggingface import HuggingFacePipeline
 from benchmarks.measure import Row, in_turn
 from langchain_wrap.models import Transformers, weights
 
-TOKENS = 32
+TOKENS = 16
 TOPICS = ["cats", "rivers", "the sea", "old maps", "bread", "stars", "trains", "winter"]
 PROMPTS = [
     f"{start} {topic}" for start in ("A short story about", "What to know of") for topic in TOPICS
