@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import Any
 
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import BaseMessage
 
 from langchain_wrap.checks.probes import deadline
-from langchain_wrap.checks.probes.paths import ASYNC, BATCHES, STREAMS, RunAsync
+from langchain_wrap.checks.probes.paths import ASYNC, BATCHES, STREAMS, RunAsync, carry_out, heard
 from langchain_wrap.checks.probes.trace import AsyncRecorder, Recorder, Trace
 
 
@@ -93,15 +93,13 @@ def call(
         NoAnswer: It takes longer.
     """
     trace = ChatTrace(path, [one if isinstance(one, str) else repr(one) for one in inputs])
-    recorder = AsyncChatRecorder(trace) if path in ASYNC else ChatRecorder(trace)
-    given = dict(config or {})
-    given["callbacks"] = [*given.get("callbacks", ()), recorder]
+    given = heard(config, AsyncChatRecorder(trace) if path in ASYNC else ChatRecorder(trace))
     many, one = list(inputs), inputs[0]
 
     def work() -> None:
         trace.begin()
         if path in STREAMS:
-            for chunk in _iterated(llm.stream(one, given, **kwargs)):
+            for chunk in llm.stream(one, given, **kwargs):
                 trace.mark("chunk", text_of(chunk), payload=chunk)
             trace.streamed()
         elif path in BATCHES:
@@ -112,7 +110,7 @@ def call(
     async def awork() -> None:
         trace.begin()
         if path in STREAMS:
-            async for chunk in _aiterated(llm.astream(one, given, **kwargs)):
+            async for chunk in llm.astream(one, given, **kwargs):
                 trace.mark("chunk", text_of(chunk), payload=chunk)
             trace.streamed()
         elif path in BATCHES:
@@ -120,26 +118,8 @@ def call(
         else:
             trace.returned([await llm.ainvoke(one, given, **kwargs)])
 
-    try:
-        if path in ASYNC:
-            run_async(awork, seconds)
-        else:
-            deadline.run(work, seconds)
-    except (deadline.NoAnswer, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        trace.error = error
-    trace.end()
+    carry_out(trace, work, awork, seconds, run_async)
     return trace
-
-
-def _iterated(stream: Iterator[AIMessageChunk]) -> Iterator[Any]:
-    yield from stream
-
-
-async def _aiterated(stream: AsyncIterator[AIMessageChunk]) -> AsyncIterator[Any]:
-    async for chunk in stream:
-        yield chunk
 
 
 def raw(path: str, inputs: Sequence[Any], *, of: str = "llm", **kwargs: Any) -> str:

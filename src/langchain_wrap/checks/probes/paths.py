@@ -44,9 +44,7 @@ def call(
         NoAnswer: It takes longer.
     """
     trace = Trace(path, [str(prompt) for prompt in prompts])
-    recorder = AsyncRecorder(trace) if path in ASYNC else Recorder(trace)
-    given = dict(config or {})
-    given["callbacks"] = [*given.get("callbacks", ()), recorder]
+    given = heard(config, AsyncRecorder(trace) if path in ASYNC else Recorder(trace))
 
     def work() -> None:
         trace.begin()
@@ -56,8 +54,31 @@ def call(
         trace.begin()
         trace.texts = await _async(llm, path, list(prompts), given, trace, kwargs)
 
+    carry_out(trace, work, awork, seconds, run_async)
+    return trace
+
+
+def heard(config: dict[str, Any] | None, recorder: Any) -> dict[str, Any]:
+    """Return a RunnableConfig with one more callback handler."""
+    given = dict(config or {})
+    given["callbacks"] = [*given.get("callbacks", ()), recorder]
+    return given
+
+
+def carry_out(
+    trace: Trace,
+    work: Callable[[], None],
+    awork: Callable[[], Coroutine[Any, Any, None]],
+    seconds: float,
+    run_async: RunAsync,
+) -> None:
+    """Do a trace's call, in the way that its path asks for; an error goes into the trace.
+
+    Raises:
+        NoAnswer: It takes longer.
+    """
     try:
-        if path in ASYNC:
+        if trace.path in ASYNC:
             run_async(awork, seconds)
         else:
             deadline.run(work, seconds)
@@ -66,7 +87,6 @@ def call(
     except BaseException as error:
         trace.error = error
     trace.end()
-    return trace
 
 
 def _sync(
