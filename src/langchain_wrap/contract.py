@@ -96,6 +96,11 @@ class Contract(Settings, llms.LLM):
             "`custom_get_token_ids=...`"
         )
 
+    @property
+    def _has_tokenizer(self) -> bool:
+        """Whether `_tokenize` is there, and can be called as the model is configured."""
+        return type(self)._tokenize is not Contract._tokenize
+
     # --- what chat asks of the model; all of it is optional ---
 
     def _chat_template(self) -> str | None:

@@ -77,6 +77,10 @@ class FunctionLLM(LLM):
         label = getattr(self.methods[name], "__name__", "<lambda>")
         return f"{self.name if label == '<lambda>' else label}()"
 
+    @property
+    def _has_tokenizer(self) -> bool:
+        return "_tokenize" in self.methods
+
     def _tokenize(self, text: str) -> list[int]:
         tokenize = self.methods.get("_tokenize")
         return list(tokenize(text)) if tokenize is not None else super()._tokenize(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -180,3 +182,22 @@ def test_an_llm_with_a_chat_of_its_own_stays_an_llm():
     assert llm.invoke("hi") == "prompt: hi"
     assert llm.as_chat().invoke("hi").text == "1 messages"
     assert llm.as_chat(template="{{ messages[0].content }}").invoke("hi").text == "prompt: hi"
+
+
+@pytest.mark.parametrize("make", [Bare, lambda: Both().as_chat()])
+def test_a_call_does_not_keep_the_model(make):
+    chat = make()
+    kept = weakref.ref(chat)
+    chat.invoke("hi")
+    del chat
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_call_does_not_keep_the_llm_behind_a_chat():
+    llm = Both()
+    kept = weakref.ref(llm)
+    llm.as_chat().invoke("hi")
+    del llm
+    gc.collect()
+    assert kept() is None

@@ -88,3 +88,10 @@ def test_a_required_call_of_ollama_is_held_to_its_schema():
         body = s.requests[-1].json
     assert "weather" in json.dumps(body["format"])
     assert "tools" not in body
+
+
+def test_tokens_are_not_counted_where_the_endpoint_has_nothing_to_count_them_by():
+    with serving(lambda talk: talk.whole({"text": "fine"})) as s:
+        answer = s.endpoint(text="text", stream=None).as_chat().invoke("hi")
+    assert answer.text == "fine"
+    assert answer.usage_metadata is None

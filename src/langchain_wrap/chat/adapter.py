@@ -10,15 +10,13 @@ from langchain_core.messages import BaseMessage
 from pydantic import Field, field_validator, model_validator
 
 from langchain_wrap.chat.call import Attempt, Call
-from langchain_wrap.chat.formats import format_of
-from langchain_wrap.chat.formats.base import ToolFormat
 from langchain_wrap.chat.history import MEDIA
 from langchain_wrap.chat.model import ChatModel
 from langchain_wrap.chat.prompt import Prompt, prompt_of, template_named
 from langchain_wrap.chat.template import ChatTemplate
 from langchain_wrap.contract import Contract
 from langchain_wrap.pipeline.identity import describe
-from langchain_wrap.pipeline.requests import Requests
+from langchain_wrap.pipeline.requests import Requests, secrets_of
 from langchain_wrap.pipeline.shell import SyncShell
 
 _OF_THE_LLM = (
@@ -107,7 +105,7 @@ class LLMChat(ChatModel):
             generation=generation,
             cancel=cancel,
             parser=self._parser(
-                self._tool_format().parser(call.tools),
+                prompt.format.parser(call.tools),
                 inside=tags is not None and not held and prompt.text.rstrip().endswith(tags[0]),
             ),
             before=prompt.before,
@@ -117,10 +115,11 @@ class LLMChat(ChatModel):
         )
 
     def _prompt(self, call: Call, messages: list[BaseMessage]) -> Prompt:
+        template = self._template()
         return prompt_of(
             messages,
-            self._template(),
-            self._tool_format(),
+            template,
+            self._tool_format(template),
             tools=call.tools,
             json_schema=call.json_schema,
             hold=self.llm._schema_parameters,
@@ -134,15 +133,10 @@ class LLMChat(ChatModel):
         special = tuple(self.llm._special_tokens().items())
         return template_named(self.template or own or "plain", special)
 
-    def _tool_format(self) -> ToolFormat:
-        if self.tool_format is not None or self._is_native:
-            return super()._tool_format()
-        return format_of(self._template().source)
-
     def _counter(self, prompt: str) -> Any:
         """Return what counts tokens by the LLM's own tokenizer; None where it has none."""
         llm = self.llm
-        if llm.custom_get_token_ids is None and not _counts(llm):
+        if llm.custom_get_token_ids is None and not llm._has_tokenizer:
             return None
 
         def count(text: str) -> dict[str, int]:
@@ -182,7 +176,7 @@ class LLMChat(ChatModel):
 
     def _secrets(self, parameters: Mapping[str, Any]) -> Iterator[str]:
         yield from super()._secrets(parameters)
-        yield from Requests(self.llm, SyncShell(), parameters={}).secrets()
+        yield from secrets_of(self.llm, {})
 
     @classmethod
     def _check_class(cls) -> None:
@@ -215,13 +209,6 @@ class LLMChat(ChatModel):
         if value is not None:
             ChatTemplate.of(value)
         return value
-
-
-def _counts(llm: Contract) -> bool:
-    if "_tokenize" in (getattr(llm, "methods", None) or ()):
-        return True
-    own = type(llm)._tokenize
-    return own is not Contract._tokenize and type(llm).__name__ != "FunctionLLM"
 
 
 # The LLM tells of itself, and is not described as a field.

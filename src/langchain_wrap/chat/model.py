@@ -18,20 +18,21 @@ from langchain_wrap.chat import history, structured
 from langchain_wrap.chat.call import Attempt, Call
 from langchain_wrap.chat.call_parser import TextParser
 from langchain_wrap.chat.crew import Crew, turns
-from langchain_wrap.chat.formats import FORMATS
+from langchain_wrap.chat.formats import FORMATS, format_of
 from langchain_wrap.chat.formats.base import ToolFormat
 from langchain_wrap.chat.handing import handed
 from langchain_wrap.chat.native import NativeRequests
 from langchain_wrap.chat.pieces import Parser
 from langchain_wrap.chat.reasoning import ReasoningParser
+from langchain_wrap.chat.template import ChatTemplate
 from langchain_wrap.chat.tools import Tools
 from langchain_wrap.chat.turn import Turn
 from langchain_wrap.errors import did_you_mean
 from langchain_wrap.pipeline.generation import Generation
 from langchain_wrap.pipeline.identity import canonical, describe
-from langchain_wrap.pipeline.requests import Requests
+from langchain_wrap.pipeline.requests import Requests, secrets_of
 from langchain_wrap.pipeline.run import silent
-from langchain_wrap.pipeline.secrets import redact, seal
+from langchain_wrap.pipeline.secrets import redact, seal, unseal
 from langchain_wrap.pipeline.shell import AsyncShell, Shell, SyncShell
 from langchain_wrap.pipeline.signature import does
 from langchain_wrap.pipeline.stop import merge_stops
@@ -337,7 +338,7 @@ class ChatModel(Settings, BaseChatModel):
             call,
             partial(self._attempt, call),
             repairs=self.max_repairs,
-            name=self._model_name,
+            name=lambda: self._model_name,
             secrets=partial(self._secrets, call.parameters),
         )
         turns.note(turn)
@@ -412,8 +413,10 @@ class ChatModel(Settings, BaseChatModel):
             return inner or TextParser()
         return ReasoningParser(self.reasoning_tags, inside, inner)
 
-    def _tool_format(self) -> ToolFormat:
+    def _tool_format(self, template: ChatTemplate | None = None) -> ToolFormat:
         """Return how a model without tools of its own writes its calls."""
+        if self.tool_format is None and template is not None:
+            return format_of(template.source)
         return FORMATS[self.tool_format or "json"]
 
     # --- identity ---
@@ -439,7 +442,7 @@ class ChatModel(Settings, BaseChatModel):
 
     def _secrets(self, parameters: Mapping[str, Any]) -> Iterator[str]:
         """Yield the texts that must not show in an error of a call with these parameters."""
-        yield from Requests(self, SyncShell(), parameters=parameters).secrets()
+        return secrets_of(self, {name: unseal(value) for name, value in parameters.items()})
 
     @field_validator("tool_format")
     @classmethod

@@ -23,6 +23,8 @@ class Prompt:
     """What an LLM is given for a conversation, and how what it adds is to be read."""
 
     text: str
+    format: ToolFormat
+    """How the model writes its calls."""
     before: str = ""
     """What the answer begins with, because the prompt ends with it."""
     after: str = ""
@@ -69,14 +71,16 @@ def prompt_of(
     if constraint is not None and held is not None:
         return Prompt(
             text=text + constraint.prefix,
+            format=how,
             before=constraint.prefix,
             after=constraint.suffix,
             parameters=held,
             certain=True,
         )
     if held is not None:  # what ends a turn elsewhere may be a part of the object
-        return Prompt(text=text, parameters=held)
-    return Prompt(text=text, stops=(*template.stops, *(how.stops if tools.offered else ())))
+        return Prompt(text=text, format=how, parameters=held)
+    stops = (*template.stops, *(how.stops if tools.offered else ()))
+    return Prompt(text=text, format=how, stops=stops)
 
 
 def _render(

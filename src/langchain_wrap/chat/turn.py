@@ -63,7 +63,7 @@ class Turn:
         attempt: Sends messages to the model.
         repairs: How often a required call that has not been made, or cannot be read, is asked for
             again.
-        name: The model's name, for answers that do not say it.
+        name: Gives the model's name, for answers that do not say it.
         secrets: Gives the texts that must not show in an error.
     """
 
@@ -73,7 +73,7 @@ class Turn:
         attempt: Callable[[list[BaseMessage]], Attempt],
         *,
         repairs: int,
-        name: str | None,
+        name: Callable[[], str],
         secrets: Callable[[], Iterable[str]],
     ) -> None:
         self._call = call
@@ -251,8 +251,8 @@ class Turn:
         return None
 
     def _last(self, facts: dict[str, Any]) -> None:
-        if self._name is not None and "model_name" not in facts:
-            facts = {"model_name": self._name, **facts}
+        if "model_name" not in facts:
+            facts = {"model_name": self._name(), **facts}
         if self._usage:
             facts = {**facts, "token_usage": self._usage}
         called = bool(self._calls.args)

@@ -334,6 +334,10 @@ class HTTPEndpoint(Connection, LLM):
 
     # --- tokens ---
 
+    @property
+    def _has_tokenizer(self) -> bool:
+        return self.tokenizer is not None
+
     def _tokenize(self, text: str) -> list[int]:
         if self.tokenizer is None:
             return super()._tokenize(text)

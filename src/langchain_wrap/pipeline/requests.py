@@ -155,8 +155,13 @@ class Requests:
 
     def secrets(self) -> Iterator[str]:
         """Yield the texts that must not show in an error."""
-        yield from secret_values(self._parameters)
-        for name in type(self._model).model_fields:  # type: ignore[attr-defined]
-            yield from secret_values(getattr(self._model, name, None), name)
-        for name, value in (self._model.__pydantic_private__ or {}).items():  # type: ignore[attr-defined]
-            yield from secret_values(value, name)
+        return secrets_of(self._model, self._parameters)
+
+
+def secrets_of(model: Any, parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the secrets that a model and the parameters of a call hold."""
+    yield from secret_values(parameters)
+    for name in type(model).model_fields:
+        yield from secret_values(getattr(model, name, None), name)
+    for name, value in (model.__pydantic_private__ or {}).items():
+        yield from secret_values(value, name)

@@ -32,6 +32,9 @@ class Signature(NamedTuple):
         Raises:
             TypeError: It takes no prompt.
         """
+        about = getattr(function, "__wrapped__", None)
+        if inspect.ismethod(about) and not inspect.ismethod(function):
+            function = about  # a wrapper made for one call, kept here, would keep the model
         return _read(getattr(function, "__func__", function), inspect.ismethod(function))
 
     def check(self, label: str, parameters: Mapping[str, object]) -> None:
