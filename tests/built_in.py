@@ -14,8 +14,10 @@ from langchain_wrap.models import Command, HTTPEndpoint
 
 ONCE = """\
 import sys, time
-for word in sys.stdin.read().split():
+for number, word in enumerate(sys.stdin.read().split()):
     print(word, end=" ", flush=True)
+    if number < 50:  # one by one, as a model writes, but for a prompt of 50,000 characters
+        time.sleep(0.002)
 """
 FOREVER = """\
 import json, sys

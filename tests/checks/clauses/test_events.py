@@ -7,7 +7,7 @@ import random
 import pytest
 from langchain_core.language_models.fake import FakeListLLM, FakeStreamingListLLM
 from langchain_core.runnables import RunnableLambda
-from mutants.right import Core, Ours, answer, before
+from mutants.right import Core, Ours, answer, before, pieces
 from scripted import KINDS, STREAMING
 
 from langchain_wrap import wrap
@@ -61,6 +61,19 @@ def test_an_answer_in_one_piece_cannot_show_that_it_streams():
     found = checked(Short)
     assert found["EVENTS-04"].message == "the answer came in one piece"
     assert found["EVENTS-06"].message == "the answer comes in one piece"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_may_come_in_another_number_of_pieces_each_time(seed):
+    # As those of a program do: what is read from a pipe is what is there.
+    chance = random.Random(seed)
+
+    class Ragged(Ours):
+        def _stream(self, prompt):
+            text = answer(prompt)
+            yield from pieces(text, chance.choice([2, 9, len(text)]))
+
+    assert "failed" not in statuses(Ragged).values()
 
 
 def test_an_empty_answer_passes_or_is_skipped():

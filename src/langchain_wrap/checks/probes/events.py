@@ -11,6 +11,7 @@ from langchain_core.prompts import PromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from langchain_wrap.checks.probes.deadline import NoAnswer
+from langchain_wrap.checks.probes.spy import STREAMS, Spy, spying
 from langchain_wrap.checks.subject import Subject, describe_error
 
 CHAIN = """\
@@ -36,6 +37,8 @@ class Events:
 
     all: list[dict[str, Any]] = field(default_factory=list)
     error: BaseException | None = None
+    pieces: int | None = None
+    """How many texts a stream of the author's gave to its end; None if none did, or none looked."""
 
     @property
     def of_llm(self) -> list[dict[str, Any]]:
@@ -101,6 +104,24 @@ def listen(
         raise
     except BaseException as error:
         found.error = error
+    return found
+
+
+def watch(
+    model: Subject, runnable: Runnable[Any, Any], config: RunnableConfig | None = None
+) -> Events:
+    """Do `listen` with the prompt, and count what the author's stream gives meanwhile.
+
+    How many pieces an answer comes in may be another number at each call: what reads from a
+    program or from a socket gives what is there.
+
+    Raises:
+        NoAnswer: It takes longer than a call may take.
+    """
+    with spying(model.llm, Spy()) as spy:
+        found = listen(model, runnable, model.prompt, config)
+    whole = [one for one in spy.visits if one.method in STREAMS and not one.early]
+    found.pieces = max((one.pieces for one in whole), default=None)
     return found
 
 

@@ -44,12 +44,20 @@ class Visit:
     left: float | None = None
     chunks: int = 0
     """How many chunks the method has given."""
+    pieces: int = 0
+    """How many of these have text."""
     said: str = ""
     """The text of these chunks."""
     early: bool = False
     """Whether a stream was closed, or an async method cancelled, before its end."""
     error: BaseException | None = None
     """What the method raised."""
+
+    def note(self, text: str) -> None:
+        """Count a chunk that the method has given."""
+        self.chunks += 1
+        self.pieces += bool(text)
+        self.said += text
 
 
 @dataclass(eq=False)
@@ -162,8 +170,7 @@ class Spy:
                         if visit.chunks >= self.fail_after:
                             self._raise(visit)
                         time.sleep(self.pause)
-                        visit.chunks += 1
-                        visit.said += text_of(chunk)
+                        visit.note(text_of(chunk))
                         yield chunk
                     self._raise(visit)
                 finally:
@@ -186,8 +193,7 @@ class Spy:
                             self._raise(visit)
                         if self.pause:
                             await asyncio.sleep(self.pause)
-                        visit.chunks += 1
-                        visit.said += text_of(chunk)
+                        visit.note(text_of(chunk))
                         yield chunk
                     self._raise(visit)
                 finally:
