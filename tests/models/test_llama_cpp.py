@@ -15,8 +15,10 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
+from langchain_core.runnables import ConfigurableField
 from llama_helpers import ENGINE, eventually
 
+from langchain_wrap.models import llama_engine
 from langchain_wrap.models.llama_cpp import LlamaCpp
 from langchain_wrap.models.llama_sampling import PARAMETERS, Sampling
 
@@ -312,6 +314,41 @@ def test_copies_and_pickles_find_the_same_engine(llm: LlamaCpp) -> None:
     assert other._engine() is not llm._engine()
 
 
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The `n_ctx` of each time that an engine is loaded."""
+    seen = []
+    plain = llama_engine._load
+
+    def load(settings: llama_engine.Settings, address: object) -> object:
+        seen.append(settings.n_ctx)
+        return plain(settings, address)
+
+    monkeypatch.setattr(llama_engine, "_load", load)
+    return seen
+
+
+def test_calls_with_configurable_fields_load_it_once(loads: list[int]) -> None:
+    # Each is by an object of its own, and the one that all are made from is never called.
+    chosen = LlamaCpp(temperature=0, max_tokens=4, n_ctx=320).configurable_fields(
+        max_tokens=ConfigurableField(id="most")
+    )
+    texts = [chosen.invoke(FRANCE, {"configurable": {"most": most}}) for most in (1, 2, 3)]
+    assert texts[2].startswith(texts[1])
+    assert texts[1].startswith(texts[0])
+    assert loads == [320]
+
+
+def test_copies_that_differ_do_not_take_it_from_each_other(loads: list[int]) -> None:
+    one = LlamaCpp(temperature=0, max_tokens=1, n_ctx=384)
+    two = one.model_copy(update={"n_ctx": 448})
+    for _ in range(3):
+        one.invoke(FRANCE)
+        two.invoke(FRANCE)
+    assert loads == [384, 448]
+    assert one == LlamaCpp(temperature=0, max_tokens=1, n_ctx=384)
+
+
 def test_identity(llm: LlamaCpp) -> None:
     params = llm._identifying_params
     assert llm._llm_type == "llama-cpp"
@@ -335,7 +372,7 @@ def test_weights_are_not_loaded_by_making_an_object() -> None:
     llm = LlamaCpp(**{**ENGINE, "n_parallel": 7})
     repr(llm)
     assert llm._identifying_params
-    assert llm._loaded.engine is None
+    assert llm._held.engine is None
 
 
 def test_a_shared_beginning_is_computed_once(llm: LlamaCpp) -> None:

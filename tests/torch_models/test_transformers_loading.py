@@ -71,6 +71,13 @@ class TestOneCopy:
         )
         assert len(loads) == 1
 
+    def test_calls_with_configurable_fields_load_it_once(self, folder, loads):
+        # Each is by an object of its own, and the one that all are made from is never called.
+        chosen = named(folder).configurable_fields(max_new_tokens=ConfigurableField(id="most"))
+        for most in (1, 2, 3):
+            chosen.invoke("x", {"configurable": {"most": most}})
+        assert len(loads) == 1
+
     def test_copies_that_differ_do_not_take_it_from_each_other(self, folder, loads):
         one = named(folder)
         two = one.model_copy(update={"dtype": "bfloat16"})

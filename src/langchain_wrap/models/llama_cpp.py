@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from langchain_wrap import LLM, CancelToken
 from langchain_wrap.models import weights
+from langchain_wrap.models.held import Held, hold
 from langchain_wrap.models.llama_engine import Engine, Settings, available_cores, engine_for
 from langchain_wrap.models.llama_generation import generate
 from langchain_wrap.models.llama_gguf import read_gguf
@@ -28,19 +29,6 @@ _N_CTX = 2048
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """For the engine's schemas (llguidance): where line breaks may stand in an empty object, a small
 model goes on to write them until its tokens are used up."""
-
-
-class _Loaded:
-    """The engine that an object uses; a copy or a pickle of the object finds its own."""
-
-    def __init__(self) -> None:
-        self.engine: Engine | None = None
-        self.key: tuple[Any, ...] = ()
-        self.begins: bool | None = None
-        """Whether the engine puts a BOS token before each prompt."""
-
-    def __reduce__(self) -> tuple[type[_Loaded], tuple[()]]:
-        return _Loaded, ()
 
 
 class LlamaCpp(Sampling, LLM):
@@ -107,7 +95,7 @@ class LlamaCpp(Sampling, LLM):
     the last bits of probabilities, which also depend on how many prompts run at once.
     """
 
-    _loaded: _Loaded = PrivateAttr(default_factory=_Loaded)
+    _held: Held[Engine] = PrivateAttr(default_factory=Held)
 
     @field_validator("model_path", mode="before")
     @classmethod
@@ -119,6 +107,7 @@ class LlamaCpp(Sampling, LLM):
         weights.check(self.model_path)
         if self.grammar is not None and self.json_schema is not None:
             raise ValueError("grammar and json_schema exclude each other; give one of them")
+        self._hold()
         return self
 
     def _stream(  # type: ignore[override]
@@ -163,9 +152,7 @@ class LlamaCpp(Sampling, LLM):
         bos = read_gguf(Path(engine.settings.path)).special_tokens.get("bos_token")
         if not bos or not prompt.startswith(bos):
             return prompt
-        if self._loaded.begins is None:
-            self._loaded.begins = len(engine.tokenize(bos)) > 1
-        return prompt.removeprefix(bos) if self._loaded.begins else prompt
+        return prompt.removeprefix(bos) if engine.begins_with(bos) else prompt
 
     @property
     def _llm_type(self) -> str:
@@ -202,16 +189,21 @@ class LlamaCpp(Sampling, LLM):
 
     def _engine(self) -> Engine:
         """Return the engine, loaded now if it is the first use in this process."""
-        loaded = self._loaded
-        key = (
+        held = self._hold()
+        if held.engine is None or not held.engine.usable:
+            held.engine = engine_for(self._settings())
+        return held.engine
+
+    def _hold(self) -> Held[Engine]:
+        """Take part in what is loaded for the fields as they are now."""
+        named = (
             *(self.model_path, self.n_ctx, self.n_parallel),
             *(self.n_threads, self.n_batch, self.n_gpu_layers),
         )
-        engine = loaded.engine
-        if engine is None or loaded.key != key or not engine.usable:
-            engine = engine_for(self._settings())
-            loaded.engine, loaded.key, loaded.begins = engine, key, None
-        return engine
+        if self._held.named != named:
+            key = (LlamaCpp, named, weights.stamp(self.model_path))
+            self._held = hold(key, named)
+        return self._held
 
     def _settings(self) -> Settings:
         path = weights.resolve(self.model_path)
@@ -221,10 +213,9 @@ class LlamaCpp(Sampling, LLM):
                 f"n_ctx={self.n_ctx} is more than the {trained} tokens that the model "
                 f"{str(path)!r} was trained with; the engine would use no more than these"
             )
-        stat = path.stat()
         return Settings(
             path=str(path),
-            stamp=(stat.st_size, stat.st_mtime_ns),
+            stamp=weights.stamp(str(path)),
             n_ctx=self.n_ctx or min(_N_CTX, trained or _N_CTX),
             n_parallel=self.n_parallel,
             n_threads=self.n_threads or available_cores(),

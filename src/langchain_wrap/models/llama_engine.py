@@ -35,7 +35,7 @@ class Settings:
     """What the weights are loaded with; equal settings share one engine."""
 
     path: str
-    stamp: tuple[int, int]
+    stamp: tuple[Any, ...] | None
     """Size and time of change of the file: another file in its place is another model."""
     n_ctx: int
     n_parallel: int
@@ -90,6 +90,7 @@ class Engine:
         self.settings = settings
         self.proven: set[str] = set()
         """Constraints that the engine was seen to honour."""
+        self._begins: dict[str, bool] = {}
         self.core = Core(settings)
         _cores.add(self.core)
         weakref.finalize(self, _retire, self.core).atexit = False
@@ -105,6 +106,12 @@ class Engine:
         answer = self.core.address.request("/tokenize", body)
         tokens: list[int] = answer["tokens"]  # type: ignore[call-overload]
         return tokens
+
+    def begins_with(self, bos: str) -> bool:
+        """Whether the engine itself puts this BOS token before each prompt."""
+        if bos not in self._begins:
+            self._begins[bos] = len(self.tokenize(bos)) > 1
+        return self._begins[bos]
 
     def slots(self) -> list[dict[str, Any]]:
         """Return what the engine says about its slots, their last parameters included."""

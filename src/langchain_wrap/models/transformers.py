@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from langchain_wrap import LLM, CancelToken
 from langchain_wrap.errors import did_you_mean
 from langchain_wrap.models import weights
+from langchain_wrap.models.held import Held, hold
 from langchain_wrap.models.transformers_batch import complete
 from langchain_wrap.models.transformers_loading import (
     DTYPES,
@@ -22,7 +23,6 @@ from langchain_wrap.models.transformers_loading import (
     engine_for,
     is_gguf,
     require,
-    stamp,
 )
 from langchain_wrap.models.transformers_sampling import PARAMETERS, Sampling, effective
 from langchain_wrap.models.transformers_stream import stream
@@ -30,17 +30,6 @@ from langchain_wrap.models.transformers_stream import stream
 if TYPE_CHECKING:
     from langchain_wrap.models.transformers_completion import Completion
     from langchain_wrap.models.transformers_engine import Engine
-
-
-class _Loaded:
-    """The engine that an object uses; a pickle of the object finds its own."""
-
-    def __init__(self, engine: tuple[Engine, Recipe] | None = None) -> None:
-        self.engine = engine
-        """With what it was made from: one value, so that threads see both or neither."""
-
-    def __reduce__(self) -> tuple[type[_Loaded], tuple[()]]:
-        return _Loaded, ()
 
 
 class Transformers(Sampling, LLM):
@@ -98,7 +87,7 @@ class Transformers(Sampling, LLM):
     max_batch_tokens: int = Field(default=16_384, ge=1)
     """How many tokens are computed together at most, padding and completions included."""
 
-    _loaded: _Loaded = PrivateAttr(default_factory=_Loaded)
+    _held: Held[Engine] = PrivateAttr(default_factory=Held)
 
     def _batch(
         self,
@@ -156,7 +145,7 @@ class Transformers(Sampling, LLM):
         params = {**super()._identifying_params, "model_name": self._model_name}
         if isinstance(self.model, str) and is_gguf(self.model):
             params["model_file"] = weights.fingerprint(self.model)
-        elif isinstance(self.model, str) and (files := stamp(self.model)) is not None:
+        elif isinstance(self.model, str) and (files := weights.stamp(self.model)) is not None:
             params["model_file"] = str(files)
         return params
 
@@ -186,16 +175,17 @@ class Transformers(Sampling, LLM):
 
     def _engine(self) -> Engine:
         """Return the engine, loaded now if it is the first use in this process."""
-        loaded, recipe = self._loaded, self._recipe()
-        if loaded.engine is None or not loaded.engine[1].same(recipe):
-            loaded.engine = engine_for(recipe), recipe
-        return loaded.engine[0]
+        held = self._hold()
+        if held.engine is None:
+            held.engine = engine_for(held.named)
+        return held.engine
 
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        # Its fields may be changed; with what is loaded for this one it need not load again.
-        copied._loaded = _Loaded(self._loaded.engine)
-        return copied
+    def _hold(self) -> Held[Engine]:
+        """Take part in what is loaded for the fields as they are now."""
+        recipe = self._recipe()
+        if self._held.named is None or not self._held.named.same(recipe):
+            self._held = hold((Transformers, recipe.key), recipe)
+        return self._held
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
@@ -241,6 +231,7 @@ class Transformers(Sampling, LLM):
                 raise ValueError("revision does not apply to a GGUF file")
         else:
             self._check_model()
+        self._hold()
         return self
 
     def _check_pipeline(self) -> None:

@@ -61,7 +61,9 @@ class Recipe:
         another while there is an engine under this key.
         """
         named = [one if isinstance(one, str) else id(one) for one in (self.model, self.tokenizer)]
-        stamps = [stamp(one) for one in (self.model, self.tokenizer) if isinstance(one, str)]
+        stamps = [
+            weights.stamp(one) for one in (self.model, self.tokenizer) if isinstance(one, str)
+        ]
         return (*named, *stamps, self.device, self.dtype, self.revision)
 
 
@@ -147,19 +149,6 @@ def _tried(key: tuple[Any, ...], recipe: Recipe) -> Engine:
         raise
     _failed.pop(key, None)
     return engine
-
-
-def stamp(name: str) -> tuple[Any, ...] | None:
-    """Return what changes with the files of a model; None for one on the Hub."""
-    if name == weights.DEFAULT:
-        return None
-    path = Path(name).expanduser()
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        stats = [(file.name, file.stat()) for file in files]
-    except OSError:
-        return None
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
 def _load(recipe: Recipe) -> Engine:

@@ -25,6 +25,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from langchain_wrap.models.llama_gguf import read_gguf
 
@@ -112,6 +113,19 @@ def _sampled(path: str, size: int, mtime_ns: int) -> str:
     return f"sample:{digest.hexdigest()[:32]}"
 
 
+def stamp(name: str) -> tuple[Any, ...] | None:
+    """Return what changes with the files of a model; None for one that is fetched."""
+    if name == DEFAULT:
+        return None
+    path = Path(name).expanduser()
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        stats = [(file.name, file.stat()) for file in files]
+    except OSError:
+        return None
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
 def model_name(model_path: str) -> str:
     """Return a short name of a model for people to read."""
     return Path(_NAME if model_path == DEFAULT else model_path).stem
@@ -159,16 +173,16 @@ def _is_whole(path: Path) -> bool:
     if stat.st_size != _SIZE:
         logger.warning("%s has %d bytes, not %d: fetching it again", path, stat.st_size, _SIZE)
         return False
-    stamp = path.with_suffix(".stamp")
+    beside = path.with_suffix(".stamp")
     mark = json.dumps({"sha256": _SHA256, "mtime_ns": stat.st_mtime_ns})
     with contextlib.suppress(OSError):
-        if stamp.read_text(encoding="ascii") == mark:
+        if beside.read_text(encoding="ascii") == mark:
             return True
     if _sha256(path) != _SHA256:
         logger.warning("%s is damaged (its sha256 is wrong): fetching it again", path)
         return False
     with contextlib.suppress(OSError):  # a cache that cannot be written to is hashed each time
-        stamp.write_text(mark, encoding="ascii")
+        beside.write_text(mark, encoding="ascii")
     return True
 
 
