@@ -28,7 +28,7 @@ TEMPLATES := trl==1.16.0
 # Fetched before the tests: a slow download must not look like a slow test.
 FETCH_MODEL := from langchain_wrap.models.weights import DEFAULT, resolve; resolve(DEFAULT)
 
-.PHONY: help demo test test-oldest test-transformers soak lint format bench check-models contract clean
+.PHONY: help demo test test-oldest test-transformers test-larger soak lint format bench check-models contract clean
 
 help: ## Show this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort
@@ -77,6 +77,10 @@ test-transformers: $(TORCH)/ready ## Run the tests of Transformers, which need t
 	@$(TORCH)/bin/python -c '$(FETCH_MODEL)'
 	$(TORCH)/bin/python -m pytest tests/torch_models "tests/test_docs.py::test_page[transformers]" $(ARGS)
 
+test-larger: $(VENV)/ready ## Run the tests of chat that need a model with some wit (fetches 1.1 GB)
+	@set -e; model="$$($(VENV)/bin/python tests/qwen.py)"; echo "with $$model"; \
+	LANGCHAIN_WRAP_LARGER="$$model" $(VENV)/bin/python -m pytest tests/chat/test_chat_larger.py $(ARGS)
+
 soak: $(VENV)/ready ## Check right models again and again under load: make soak COUNT=200
 	$(VENV)/bin/python tests/soak.py $(or $(COUNT),200) $(ARGS)
 
@@ -91,7 +95,8 @@ format: $(VENV)/ready ## Put the source into shape
 
 bench: $(TORCH)/ready ## Run the benchmarks and write docs/benchmarks.md
 	@$(TORCH)/bin/python -c '$(FETCH_MODEL)'
-	$(TORCH)/bin/python -m benchmarks $(ARGS)
+	@set -e; model="$$($(TORCH)/bin/python tests/qwen.py)"; echo "with $$model"; \
+	LANGCHAIN_WRAP_LARGER="$$model" $(TORCH)/bin/python -m benchmarks $(ARGS)
 
 check-models: $(TORCH)/ready ## Check every model, other people's too, and write docs/compliance.md
 	@$(TORCH)/bin/python -c '$(FETCH_MODEL)'

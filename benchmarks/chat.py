@@ -1,11 +1,13 @@
-"""Chat: how often a tiny model's tool calls and objects are valid, and what chat costs.
+"""Chat: how often a small model's tool calls and objects are valid, and what chat costs.
 
 Runs alone: `python -m benchmarks.chat [--quick]`; with `--write` it writes docs/measured-chat.md.
+`LANGCHAIN_WRAP_LARGER` names the GGUF file of a second model, which is measured as well.
 """
 
 import asyncio
 import gc
 import importlib.util
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -171,6 +173,7 @@ class Free(LlamaCpp):
 class Rate:
     """One line: of `total` answers, how many were what."""
 
+    model: str
     work: str
     how: str
     valid: int
@@ -179,9 +182,9 @@ class Rate:
     total: int
 
 
-def model(kind: type[LlamaCpp]) -> LlamaCpp:
+def model(kind: type[LlamaCpp], path: str) -> LlamaCpp:
     # One thread: where cores are shared, those of the engine wait for each other most of the time.
-    llm = kind(temperature=0, max_tokens=MAX_TOKENS, n_threads=1, n_parallel=4)
+    llm = kind(model_path=path, temperature=0, max_tokens=MAX_TOKENS, n_threads=1, n_parallel=4)
     llm.invoke("a", max_tokens=1)
     return llm
 
@@ -205,7 +208,7 @@ def called(llm: LlamaCpp, how: str, repairs: int, step: int) -> Rate:
         ):
             valid += 1
             right += calls[0]["name"] == wanted
-    return Rate("tool calls", how, valid, right, cut_off(answers), len(asked))
+    return Rate(named(llm), "tool calls", how, valid, right, cut_off(answers), len(asked))
 
 
 def objects(llm: LlamaCpp, how: str, step: int) -> Rate:
@@ -219,15 +222,28 @@ def objects(llm: LlamaCpp, how: str, step: int) -> Rate:
             valid += 1
             right += (value["name"], value["age"]) == (name, age)
     cut = cut_off([answer["raw"] for answer in answers])
-    return Rate("objects", how, valid, right, cut, len(asked))
+    return Rate(named(llm), "objects", how, valid, right, cut, len(asked))
 
 
 def cut_off(answers: list[Any]) -> int:
     return sum(each.response_metadata.get("finish_reason") == "length" for each in answers)
 
 
-def rates(step: int = 1) -> Iterator[Rate]:
-    held, free = model(LlamaCpp), model(Free)
+def named(llm: LlamaCpp) -> str:
+    return weights.model_name(llm.model_path)
+
+
+def paths() -> list[str]:
+    return [path for path in (weights.DEFAULT, os.environ.get("LANGCHAIN_WRAP_LARGER")) if path]
+
+
+def all_rates(step: int = 1) -> Iterator[Rate]:
+    for path in paths():
+        yield from rates(path, step)
+
+
+def rates(path: str, step: int) -> Iterator[Rate]:
+    held, free = model(LlamaCpp, path), model(Free, path)
     yield called(held, "held to the schema", 0, step)
     yield called(free, "not held", 0, step)
     yield called(free, "not held, 2 repairs", 2, step)
@@ -341,10 +357,11 @@ Written by `make bench`, or by `python -m benchmarks.chat --write` alone. How ch
 
 ## Valid calls and objects
 
-Each line is {count} prompts, the same in every run: 10 sentences x 10 values. The model is
-SmolLM2-135M ([LlamaCpp](llama-cpp.md)), about the smallest that follows instructions at all, and
-not tuned to call tools; temperature 0, at most {most} tokens for an answer. What it chooses shows
-its wit, and a larger model chooses better; what is held to a schema is valid with any model.
+Each line is {count} prompts, the same in every run: 10 sentences x 10 values; temperature 0, at
+most {most} tokens for an answer. The models are run by [LlamaCpp](llama-cpp.md). SmolLM2-135M is
+about the smallest that follows instructions at all, and not tuned to call tools; Qwen2.5-Coder-1.5B
+is small and tuned to, and its template has a place for tools (`python tests/qwen.py` fetches it).
+What a model chooses shows its wit; what is held to a schema is valid with any model.
 
 - **held to the schema**: `LlamaCpp` as it is. **not held**: a subclass whose `_schema_parameters`
   gives `None`, so that tools and schema are told in words alone. **2 repairs**: `max_repairs=2`.
@@ -357,8 +374,8 @@ its wit, and a larger model chooses better; what is held to a schema is valid wi
   taken for one, and so never valid.
 - Texts in the schemas have at most 40 characters (`maxLength`).
 
-| work | | valid | right | cut off | of |
-| --- | --- | --- | --- | --- | --- |
+| model | work | | valid | right | cut off | of |
+| --- | --- | --- | --- | --- | --- | --- |
 """
 COSTS = """
 ## What chat costs
@@ -374,7 +391,7 @@ in turn; medians in microseconds. A model's own token takes thousands.
 
 def rate_line(rate: Rate) -> str:
     counts = f"**{rate.valid}** | {rate.right} | {rate.cut} | {rate.total}"
-    return f"| {rate.work} | {rate.how} | {counts} |"
+    return f"| {rate.model} | {rate.work} | {rate.how} | {counts} |"
 
 
 def cost_line(cost: Cost) -> str:
@@ -398,8 +415,8 @@ def write() -> None:
         print("chat is not measured: xllamacpp is not installed", file=sys.stderr)
         return
     page = HEAD.format(count=len(tool_prompts()), most=MAX_TOKENS)
-    page += shown(map(rate_line, rates())) + COSTS + shown(map(cost_line, costs()))
-    engine = f"xllamacpp {version('xllamacpp')}, {weights.model_name(weights.DEFAULT)}"
+    page += shown(map(rate_line, all_rates())) + COSTS + shown(map(cost_line, costs()))
+    engine = f"xllamacpp {version('xllamacpp')}"
     page += (
         f"\n{date.today():%Y-%m-%d}, Python {platform.python_version()}, langchain-core "
         f"{version('langchain-core')}, {engine}, {platform.machine()}.\n"
@@ -412,5 +429,5 @@ if __name__ == "__main__":
         write()
     else:
         quick = "--quick" in sys.argv
-        shown(map(rate_line, rates(20 if quick else 1)))
+        shown(map(rate_line, all_rates(20 if quick else 1)))
         shown(map(cost_line, costs(3 if quick else 9)))

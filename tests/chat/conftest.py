@@ -6,28 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chat_scripted import KEY
+from chat_server import llama_server
+
+from langchain_wrap.models import weights
 
 
 @pytest.fixture(scope="module")
 def smollm2_server() -> Iterator[str]:
-    """The base URL of llama.cpp's own server with SmolLM2, as OpenAI's API; its key is `KEY`."""
-    xllamacpp = pytest.importorskip("xllamacpp")
-    from langchain_wrap.models import weights
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(weights.resolve(weights.DEFAULT))
-    params.n_parallel, params.n_ctx = 2, 2 * 1024
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.n_batch = params.n_ubatch = 64
-    params.cache_ram_mib = 0
-    params.verbosity, params.ui = -1, False
-    params.api_keys = [KEY]
-    server = xllamacpp.Server(params)
-    # A server that is freed before its first request may hang: give it one.
-    server.handle_completions({"prompt": "a", "max_tokens": 1})
-    yield f"{server.listening_address}/v1"
-    del server
+    """The base URL of llama.cpp's own server with SmolLM2; its key is `KEY`."""
+    with llama_server(weights.resolve(weights.DEFAULT)) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

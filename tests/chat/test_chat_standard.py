@@ -104,11 +104,20 @@ class Unit(Features):
         return params if self.takes_key else {k: v for k, v in params.items() if k != "api_key"}
 
 
-class Small(Features):
-    """With SmolLM2; `stand_in` runs the tests of the table `scripted`."""
+class Local(Features):
+    """With a model on this machine; `stand_in` runs the tests of the table `scripted`."""
 
     scripted: Mapping[str, str] = NO_WIT
     stand_in: AsChat
+
+    def sampling(self, test: str) -> dict[str, Any]:
+        """Short answers; where it may say what it likes, SmolLM2 needs a penalty to end."""
+        if "structured_output" in test or "runnables" in test:
+            return {"temperature": 0, "max_tokens": 100, "repeat_penalty": 1.1}
+        return {
+            "temperature": 0,
+            "max_tokens": 48 if "tool_c" in test or "few_shot" in test else 16,
+        }
 
     @pytest.fixture
     def model(self, request: pytest.FixtureRequest) -> LLMChat:
@@ -116,14 +125,7 @@ class Small(Features):
         name = request.node.originalname
         if name in self.scripted:
             return self.stand_in(temperature=0, **extra)
-        return self.chat_model_class(**sampling(name), **extra)  # type: ignore[attr-defined,no-any-return]
-
-
-def sampling(test: str) -> dict[str, Any]:
-    """Short answers; where it may say what it likes, SmolLM2 needs a penalty to come to an end."""
-    if "structured_output" in test or "runnables" in test:
-        return {"temperature": 0, "max_tokens": 100, "repeat_penalty": 1.1}
-    return {"temperature": 0, "max_tokens": 48 if "tool_c" in test or "few_shot" in test else 16}
+        return self.chat_model_class(**self.sampling(name), **extra)  # type: ignore[attr-defined,no-any-return]
 
 
 # --- a plain function ---------------------------------------------------------------------------
@@ -151,7 +153,7 @@ class TestLlamaUnit(Unit, ChatModelUnitTests):
     chat_model_class = AsChat(LlamaCpp, model_path="smollm2")  # type: ignore[assignment]
 
 
-class TestLlama(Small, ChatModelIntegrationTests):
+class TestLlama(Local, ChatModelIntegrationTests):
     chat_model_class = AsChat(LlamaCpp, **ENGINE)  # type: ignore[assignment]
     stand_in = AsChat(ScriptedLlama, answers=ANSWERS, **ENGINE)
     scripted = NO_WIT | ONE_MODEL
@@ -183,7 +185,7 @@ def scripted_server() -> Iterator[str]:
         yield server.url
 
 
-class TestEndpoint(Small, ChatModelIntegrationTests):
+class TestEndpoint(Local, ChatModelIntegrationTests):
     """Chat and schemas are the server's; tools are ours: SmolLM2's template has no place for them,
     and llama.cpp's server then passes over them.
     """
