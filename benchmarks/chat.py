@@ -183,8 +183,11 @@ class Rate:
 
 
 def model(kind: type[LlamaCpp], path: str) -> LlamaCpp:
-    # One thread: where cores are shared, those of the engine wait for each other most of the time.
-    llm = kind(model_path=path, temperature=0, max_tokens=MAX_TOKENS, n_threads=1, n_parallel=4)
+    # The steps of a small model are so short that its threads would mostly wait for each other.
+    threads = 1 if path == weights.DEFAULT else None
+    llm = kind(
+        model_path=path, temperature=0, max_tokens=MAX_TOKENS, n_threads=threads, n_parallel=4
+    )
     llm.invoke("a", max_tokens=1)
     return llm
 
