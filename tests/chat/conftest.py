@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chat_server import llama_server
+from chat_scripted import KEY
+from llama_server import llama_server
 
 from langchain_wrap.models import weights
 
@@ -14,8 +15,9 @@ from langchain_wrap.models import weights
 @pytest.fixture(scope="module")
 def smollm2_server() -> Iterator[str]:
     """The base URL of llama.cpp's own server with SmolLM2; its key is `KEY`."""
-    with llama_server(weights.resolve(weights.DEFAULT)) as url:
-        yield url
+    server = llama_server(weights.resolve(weights.DEFAULT), KEY)
+    yield f"{server.listening_address}/v1"
+    del server
 
 
 @pytest.fixture(scope="session")

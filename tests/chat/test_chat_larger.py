@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_scripted import ScriptedLlama
-from chat_server import llama_server
+from chat_scripted import KEY, ScriptedLlama
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from llama_server import llama_server
 from pydantic import BaseModel, Field
 
 if not os.environ.get("LANGCHAIN_WRAP_LARGER"):
@@ -45,8 +44,9 @@ def loaded() -> LlamaCpp:
 
 @pytest.fixture(scope="module")
 def server(loaded: LlamaCpp) -> Iterator[str]:
-    with llama_server(Path(MODEL), n_ctx=4096, n_threads=2) as url:
-        yield url
+    running = llama_server(MODEL, KEY, n_ctx=4096, n_threads=2)
+    yield f"{running.listening_address}/v1"
+    del running
 
 
 # --- langchain-tests ----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from langchain_core.exceptions import ContextOverflowError, ModelAuthenticationError
 from llama_helpers import eventually
+from llama_server import llama_server
 
 from langchain_wrap.models import HTTPEndpoint
 
@@ -19,18 +20,7 @@ TOKENS = 24
 
 @pytest.fixture(scope="module")
 def url(model_file):
-    params = xllamacpp.CommonParams()
-    params.model.path = str(model_file)
-    params.n_parallel, params.n_ctx = 2, 2 * 512
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.n_batch = params.n_ubatch = 64
-    params.cache_ram_mib = 0
-    params.verbosity, params.ui = -1, False
-    params.endpoint_slots = True
-    params.api_keys = [KEY]
-    server = xllamacpp.Server(params)
-    # A server that is freed before its first request may hang: give it one.
-    server.handle_completions({"prompt": "a", "max_tokens": 1})
+    server = llama_server(model_file, KEY, n_ctx=512)
     return Held(server.listening_address, server)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from chat_scripted import KEY
 
 
-@contextmanager
-def llama_server(model: Path, *, n_ctx: int = 1024, n_threads: int = 1) -> Iterator[str]:
-    """Its base URL, as of OpenAI's API; its key is `KEY`."""
+def llama_server(model: Path, key: str, *, n_ctx: int = 1024, n_threads: int = 1) -> Any:
+    """Return a server that answers at its `listening_address` as long as it is kept."""
     xllamacpp = pytest.importorskip("xllamacpp")
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
@@ -21,9 +18,9 @@ def llama_server(model: Path, *, n_ctx: int = 1024, n_threads: int = 1) -> Itera
     params.n_batch = params.n_ubatch = 64
     params.cache_ram_mib = 0
     params.verbosity, params.ui = -1, False
-    params.api_keys = [KEY]
+    params.endpoint_slots = True
+    params.api_keys = [key]
     server = xllamacpp.Server(params)
     # A server that is freed before its first request may hang: give it one.
     server.handle_completions({"prompt": "a", "max_tokens": 1})
-    yield f"{server.listening_address}/v1"
-    del server
+    return server
