@@ -102,7 +102,6 @@ class CallParser:
         self._in_code = False  # in a code block whose content is no call
         self._fenced = False  # the call at hand is in a code block
         self._listed = False  # the call at hand is in a list
-        self._doubled = False  # its braces are doubled, as templates that quote a call may show it
 
     def feed(self, text: str) -> list[Piece]:
         """Take more text; return what is certain with it."""
@@ -211,10 +210,7 @@ class CallParser:
             return False
         if not self._buffer.startswith("{", at):
             return self._no_opening(at, fenced)
-        if at + 1 == len(self._buffer) and not self._final:
-            return False
-        self._doubled = self._buffer.startswith("{{", at)
-        self._held = self._take(at + self._doubled)
+        self._held = self._take(at)
         self._fenced, self._listed = self._fenced or fenced, self._listed or listed
         # In the middle of a line, JSON is mostly what the text is about.
         alone = fenced or tagged or not self._mid_line or "\n" in self._spaces
@@ -261,10 +257,6 @@ class CallParser:
             self._take(1)
             self._listed = True
             return True
-        if self._may_become("{{"):
-            return False
-        self._doubled = self._buffer.startswith("{{")
-        self._take(self._doubled)
         name = None
         if self._syntax.named and not self._listed and not self._buffer.startswith("{"):
             found = _NAME.match(self._buffer)
@@ -311,7 +303,9 @@ class CallParser:
     def _behind_call(self) -> bool:
         loose = self._syntax.separators + ("," if self._listed else "")
         # A brace too many, as models write it, goes with the mark that ends the call.
-        loose += "}]" if self._announced and self._syntax.close else "}" if self._doubled else ""
+        loose += (
+            "}]" if self._announced and self._syntax.close else "}" if self._current.doubled else ""
+        )
         while self._buffer and (self._buffer[0].isspace() or self._buffer[0] in loose):
             self._spaces += self._take(1)
         if not self._buffer:

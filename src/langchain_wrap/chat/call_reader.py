@@ -46,8 +46,8 @@ class CallReader:
         self._id = id
         self._known = known
         self._unknown = unknown
-        self._scan = ObjectScan()
         self._bare = name is not None
+        self._scan = ObjectScan(may_double=not self._bare)
         self._key: str | None = None
         self._value = ""
         self._function: CallReader | None = None
@@ -64,6 +64,11 @@ class CallReader:
     def ended(self) -> bool:
         """Whether the text of the object is complete, or broken off."""
         return self._scan.ended
+
+    @property
+    def doubled(self) -> bool:
+        """Whether the brace that opens the object is doubled."""
+        return self._scan.doubled
 
     @property
     def broken(self) -> bool:

@@ -45,9 +45,16 @@ class ObjectScan:
     What is inside a value is not checked beyond strings and brackets: whether it is JSON can be
     asked when it is complete. Raw line breaks in strings and a comma after the last value are
     let pass, as models write them.
+
+    Args:
+        may_double: Whether the opening brace may be doubled, as templates that quote a call show
+            it. The second one at the end is not the object's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_double: bool = False) -> None:
+        self.doubled = False
+        """Whether the opening brace is doubled."""
+        self._may_double = may_double
         self.done = False
         """The object is complete; the text after it is not its own."""
         self.error: str | None = None
@@ -79,8 +86,13 @@ class ObjectScan:
     def _open(self, text: str, at: int) -> int:
         if text[at] != "{":
             return self._break(text, at, "an object")
-        self._state = self._before_key
+        self._state = self._after_open
         return at + 1
+
+    def _after_open(self, text: str, at: int) -> int:
+        self.doubled = self._may_double and text[at] == "{"
+        self._state = self._before_key
+        return at + self.doubled
 
     def _before_key(self, text: str, at: int) -> int:
         at = _end(_SPACE, text, at)
