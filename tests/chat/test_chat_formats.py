@@ -356,6 +356,10 @@ def test_arguments_that_have_gone_out_in_part_are_no_json_for_the_turn_to_see(te
         json.loads(args)
 
 
+def test_what_follows_a_name_and_is_no_object_is_not_lost():
+    assert parse("mistral", "[TOOL_CALLS]now[ARGS]{text") == [call(0, "now", "{text")]
+
+
 def test_marks_in_strings_are_text():
     args = r'{"a": "</tool_call> }] \" <tool_call> [TOOL_CALLS] ``` \\"}'
     assert parse("hermes", f'<tool_call>{{"name": "search", "arguments": {args}}}</tool_call>') == [

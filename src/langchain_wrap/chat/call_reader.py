@@ -115,6 +115,8 @@ class CallReader:
         """
         self.raw += rest
         out = self.take()
+        if self._bare and self._sent and self.raw[self._sent :]:  # it is in no other piece
+            out.append(CallDelta(self.index, args=self.raw[self._sent :]))
         error = None if self._sent else self._problem()
         if error is not None:
             out.append(InvalidCall(self.index, self.raw.strip(), error, self.name))
