@@ -7,6 +7,7 @@ import random
 import pytest
 from langchain_core.language_models.fake import FakeListLLM, FakeStreamingListLLM
 from langchain_core.runnables import RunnableLambda
+from mutants.events import HandsOnCallbacksOnly
 from mutants.right import Core, Ours, answer, before, pieces
 from scripted import KINDS, STREAMING
 
@@ -74,6 +75,22 @@ def test_answers_may_come_in_another_number_of_pieces_each_time(seed):
             yield from pieces(text, chance.choice([2, 9, len(text)]))
 
     assert "failed" not in statuses(Ragged).values()
+
+
+def test_a_stream_that_was_left_has_not_told_how_many_pieces_it_has():
+    # asyncio closes a stream that nobody holds in a task of its own, which may come too late.
+    held = []
+
+    class LeftOpen(HandsOnCallbacksOnly):
+        async def astream(self, input, config=None, **kwargs):
+            held.append(super().astream(input, config, **kwargs))
+            async for text in held[-1]:
+                yield text
+
+    assert statuses(LeftOpen, "EVENTS-01", "EVENTS-04") == {
+        "EVENTS-01": "failed",
+        "EVENTS-04": "failed",
+    }
 
 
 def test_an_empty_answer_passes_or_is_skipped():

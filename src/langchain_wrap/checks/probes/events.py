@@ -120,8 +120,8 @@ def watch(
     """
     with spying(model.llm, Spy()) as spy:
         found = listen(model, runnable, model.prompt, config)
-    whole = [one for one in spy.visits if one.method in STREAMS and not one.early]
-    found.pieces = max((one.pieces for one in whole), default=None)
+    whole = [visit for visit in spy.visits if visit.method in STREAMS and visit.whole]
+    found.pieces = max((visit.pieces for visit in whole), default=None)
     return found
 
 

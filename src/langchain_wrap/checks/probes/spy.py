@@ -53,6 +53,15 @@ class Visit:
     error: BaseException | None = None
     """What the method raised."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether the method has come to its own end.
+
+        A stream that was left may be open for a while yet: asyncio closes what nobody holds in a
+        task of its own.
+        """
+        return self.left is not None and not self.early and self.error is None
+
     def note(self, text: str) -> None:
         """Count a chunk that the method has given."""
         self.chunks += 1
