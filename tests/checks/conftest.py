@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mutants.mutant import FAILED, table
+from looks import table
+from mutants.mutant import LOOKED
 
 
 def pytest_terminal_summary(terminalreporter):
-    if FAILED:
-        terminalreporter.section("clause, mutant, verdict, what it failed")
-        for line in table():
+    if LOOKED:
+        terminalreporter.section("clause, mutant, verdict, what it fails")
+        for line in table(LOOKED):
             terminalreporter.write_line(line)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from checks_chat.mutant import FAILED, table
+from looks import table
+
+from checks_chat.mutant import LOOKED
 
 
 def pytest_terminal_summary(terminalreporter):
-    if FAILED:
-        terminalreporter.section("chat: clause, mutant, verdict, what it failed")
-        for line in table():
+    if LOOKED:
+        terminalreporter.section("chat: clause, mutant, verdict, what it fails")
+        for line in table(LOOKED):
             terminalreporter.write_line(line)

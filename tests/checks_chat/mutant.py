@@ -32,8 +32,8 @@ class Mutant:
 
 
 MUTANTS: list[Mutant] = []
-FAILED: dict[Mutant, set[str]] = {}
-"""What each mutant that was checked has failed."""
+LOOKED: dict[Mutant, int] = {}
+"""How many looks each mutant took; 0: it was not seen as it is owed."""
 
 
 def mutant(clause: str, *also: str, right: Callable[[], BaseChatModel] = Core):
@@ -44,14 +44,3 @@ def mutant(clause: str, *also: str, right: Callable[[], BaseChatModel] = Core):
         return wrong
 
     return add
-
-
-def table() -> list[str]:
-    """The mutants that were checked, a line each, and the score."""
-    lines = []
-    for one, failed in sorted(FAILED.items(), key=lambda item: item[0].clause):
-        verdict = "found" if failed == one.owed else f"{sorted(one.owed)} expected"
-        lines.append(f"{one.clause:17} {one.name:28} {verdict:6} {' '.join(sorted(failed))}")
-    found = sum(failed == one.owed for one, failed in FAILED.items())
-    clauses = {one.clause for one in FAILED}
-    return [*lines, f"{found} of {len(FAILED)} mutants found, of {len(clauses)} clauses"]

@@ -30,16 +30,5 @@ class Mutant:
         return getattr(self.wrong, "__name__", repr(self.wrong))
 
 
-FAILED: dict[Mutant, set[str]] = {}
-"""What each mutant that was checked has failed."""
-
-
-def table() -> list[str]:
-    """The mutants that were checked, a line each, and the score."""
-    lines = []
-    for mutant, failed in sorted(FAILED.items(), key=lambda item: item[0].clause):
-        verdict = "found" if failed == mutant.owed else f"{sorted(mutant.owed)} expected"
-        lines.append(f"{mutant.clause:12} {mutant.name:40} {verdict:6} {' '.join(sorted(failed))}")
-    found = sum(failed == mutant.owed for mutant, failed in FAILED.items())
-    clauses = {mutant.clause for mutant in FAILED}
-    return [*lines, f"{found} of {len(FAILED)} mutants found, of {len(clauses)} clauses"]
+LOOKED: dict[Mutant, int] = {}
+"""How many looks each mutant took; 0: it was not seen as it is owed."""
