@@ -70,7 +70,7 @@ async def test_the_loop_goes_on_beside_a_blocking_model(call):
     heart = asyncio.create_task(beat())
     await call()
     heart.cancel()
-    assert beats >= 10  # a blocked loop gives 1 or 2
+    assert beats >= 5  # a blocked loop gives 1 or 2, one that is free 40
 
 
 class ForbiddenExecutor(ThreadPoolExecutor):

@@ -7,7 +7,7 @@ import pkgutil
 
 import mutants
 import pytest
-from looks import failed, raised, seen
+from looks import failed, raised, runs, seen
 from mutants.mutant import LOOKED, Mutant
 
 from langchain_wrap.checks import check_llm
@@ -27,7 +27,7 @@ def test_a_mutant_fails_its_clause_and_only_it(mutant):
     found, LOOKED[mutant] = seen(lambda: failed(check_llm(mutant.wrong, level=level)), mutant.owed)
     repro = found[mutant.clause].repro
     raised(repro, mutant.wrong)
-    exec(compile(repro, "repro", "exec"), {"llm": mutant.right()})
+    runs(repro, mutant.right)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.clause}-{m.name}")

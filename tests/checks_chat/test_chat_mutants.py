@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
-from looks import failed, raised, seen
+from looks import failed, raised, runs, seen
 
 from checks_chat import mutants_of_calls, mutants_of_facts
 from checks_chat.mutant import LOOKED, MUTANTS
@@ -34,7 +34,7 @@ def test_a_mutant_fails_its_clause_and_only_it(mutant):
     found, LOOKED[mutant] = seen(look, mutant.owed)
     repro = found[mutant.clause].repro
     raised(repro, mutant.wrong)
-    exec(compile(repro, "repro", "exec"), {"llm": mutant.right()})
+    runs(repro, mutant.right)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.clause}-{m.name}")

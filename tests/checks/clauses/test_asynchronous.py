@@ -8,7 +8,7 @@ import time
 
 import pytest
 from langchain_core.outputs import GenerationChunk
-from looks import failed, raised, seen
+from looks import failed, raised, runs, seen
 from mutants.asynchronous import Blocking
 from mutants.right import Core, answer, pieces
 from scripted import KINDS
@@ -30,7 +30,7 @@ def shows(id_, wrong, right):
     """A clause fails on the wrong model; its script does too, and runs on the right one."""
     found, _ = seen(lambda: failed(check_llm(wrong, only=[id_])), {id_})
     assert isinstance(raised(found[id_].repro, wrong), AssertionError)
-    exec(found[id_].repro, {"llm": right()})
+    runs(found[id_].repro, right)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ import time
 import pytest
 from langchain_core.language_models.fake import FakeListLLM, FakeStreamingListLLM
 from langchain_core.outputs import Generation, LLMResult
-from looks import failed, raised, seen
+from looks import failed, raised, runs, seen
 from mutants.right import Core, Ours, answer, before, pieces
 from pydantic import PrivateAttr
 from scripted import KINDS
@@ -91,7 +91,7 @@ def test_answers_that_vary_can_still_belong_to_another_prompt():
     result = look(MixedAndVarying, "BATCH-08")
     assert "belongs to another prompt" in result.message
     assert isinstance(raised(result.repro, MixedAndVarying), AssertionError)
-    exec(result.repro, {"llm": AtRandom()})
+    runs(result.repro, AtRandom)
 
 
 class SharesABuffer(Ours):
@@ -282,4 +282,4 @@ def test_a_model_of_lists_shows_by_its_own_time():
     assert one(QuickList, "BATCH-13").message.startswith("a list of 4 took")
     result = look(SlowList, "BATCH-14")
     assert isinstance(raised(result.repro, SlowList), AssertionError)
-    exec(result.repro, {"llm": QuickList()})
+    runs(result.repro, QuickList)
