@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from langchain_core.globals import set_llm_cache
 
-
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell ignores it for what it starts with `&`, and what a test starts would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -57,7 +57,7 @@ def runs(script: str, make: Callable[[], Any]) -> None:
     """Run a script on a model that is right.
 
     Raises:
-        BaseException: What the script raised, each time.
+        AssertionError: It failed each time.
     """
     code = compile(script, "repro", "exec")
     for count in range(1, LOOKS + 1):
