@@ -261,11 +261,13 @@ def test_one_failure_loses_nothing_else():
 
 
 def test_the_first_failure_of_a_batch_ends_what_is_running():
-    stopped = threading.Event()
+    running, stopped = threading.Event(), threading.Event()
 
     def work(prompt, cancel):
         if "bad" in prompt:
+            running.wait(LONG)
             raise RuntimeError("no")
+        running.set()
         if cancel.wait(LONG):
             stopped.set()
         return "ok"
