@@ -273,7 +273,7 @@ def test_two_event_loops_at_once_fail(llm):
         try:
             while len(errors) < 2 and next(rounds) < 20:
                 asyncio.run(many())
-        except (RuntimeError, TimeoutError) as error:
+        except Exception as error:  # a pool that two threads change at once breaks in many ways
             errors.append(error)
 
     with threads(run, run):
