@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -350,6 +351,46 @@ TALK = [
     AIMessage("four five six"),
     HumanMessage("seven eight"),
 ]
+
+
+CALLED = [
+    HumanMessage("one two"),
+    AIMessage("", tool_calls=[{"name": "add", "args": {"a": 1}, "id": "c1"}]),
+    ToolMessage("three", tool_call_id="c1"),
+    AIMessage("four five"),
+    HumanMessage("six"),
+]
+ALTERNATING = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
+    "[{{ m.role }}] {{ m.content }} {% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", ["plain", "chatml", "mistral", "gemma"])
+@pytest.mark.parametrize("strategy", ["first", "last"])
+def test_a_history_with_calls_can_be_trimmed(template, strategy):
+    llm = wrap(Script({"": "ten"}), custom_get_token_ids=lambda text: text.split())
+    chat = llm.as_chat(template=template)
+    trim = functools.partial(trim_messages, CALLED, token_counter=chat, strategy=strategy)
+    assert trim(max_tokens=1000) == CALLED
+    kept = [len(trim(max_tokens=most)) for most in range(60)]
+    assert kept == sorted(kept)
+    assert {0, len(CALLED)} < set(kept)
+    parts = [CALLED[n:] for n in range(len(CALLED))]
+    counts = [chat.get_num_tokens_from_messages(part) for part in parts]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_a_history_that_must_alternate_can_be_trimmed():
+    llm = wrap(Script({"": "ten"}), custom_get_token_ids=lambda text: text.split())
+    chat = llm.as_chat(template=ALTERNATING)
+    history = [HumanMessage("q"), AIMessage("a"), HumanMessage("q2"), AIMessage("a2")]
+    trimmed = trim_messages(history, token_counter=chat, max_tokens=4, strategy="last")
+    assert [message.text for message in trimmed] == ["q2", "a2"]
+    assert chat.get_num_tokens_from_messages([]) == 0
+    with pytest.raises(ValueError, match="image"):
+        chat.get_num_tokens_from_messages([HumanMessage([{"type": "image_url"}])])
 
 
 def test_trimming():

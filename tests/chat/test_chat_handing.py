@@ -8,7 +8,13 @@ import weakref
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from pydantic import Field
 
 from langchain_wrap import LLM, ChatModel
@@ -165,6 +171,45 @@ def test_media_are_refused_unless_the_model_takes_them():
     chat = Bare(takes=("image",))
     chat.invoke(asked)
     assert chat.seen[0]["messages"][0].content[1]["type"] == "image_url"
+
+
+def test_media_stay_where_words_are_added_or_take_the_place_of_calls():
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    see = [{"type": "text", "text": "see"}, image]
+    call = {"name": "weather", "args": {}, "id": "c1"}
+    asked = [
+        SystemMessage(see),
+        HumanMessage(see),
+        AIMessage(see, tool_calls=[call]),
+        ToolMessage(see, tool_call_id="c1"),
+    ]
+    for given in (asked, asked[1:]):
+        chat = Bare(takes=("image",))
+        chat.bind_tools([WEATHER]).invoke(given)
+        seen = [message for message in chat.seen[0]["messages"] if message.text != "Be brief."]
+        assert len(seen) >= len(given)
+        for message in seen[-len(given) :]:
+            assert image in message.content
+            assert message.text.count("see") == 1
+
+
+class Whole(ChatModel):
+    """Gives each call in a message of its own, and one in its text."""
+
+    def _chat(self, messages):
+        yield AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "A"}, "id": "c1"}])
+        yield CALL
+        yield AIMessage("", tool_calls=[{"name": "weather", "args": {"city": "B"}, "id": "c2"}])
+
+
+def test_calls_of_several_messages_and_of_the_text_are_kept_apart():
+    chat = Whole().bind_tools([WEATHER])
+    chunks = list(chat.stream("hi"))
+    in_text = json.loads(CALL)["arguments"]
+    for answer in (chat.invoke("hi"), chunks[0] + chunks[1:]):
+        assert answer.invalid_tool_calls == []
+        found = [call["args"] for call in answer.tool_calls]
+        assert found == [{"city": "A"}, in_text, {"city": "B"}]
 
 
 class Both(LLM):

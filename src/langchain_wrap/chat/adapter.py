@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import Field, field_validator, model_validator
 
+from langchain_wrap.chat import history
 from langchain_wrap.chat.call import Attempt, Call
 from langchain_wrap.chat.history import MEDIA
 from langchain_wrap.chat.model import ChatModel
@@ -160,13 +162,37 @@ class LLMChat(ChatModel):
     ) -> int:
         """Return how many tokens messages are as a prompt, by the LLM's own template and tokenizer.
 
+        Messages that are no conversation by themselves are counted one by one and added up: parts
+        of one, and these back to front, are what `trim_messages` asks for.
+
         Raises:
             NotImplementedError: The LLM cannot count tokens.
+            ValueError: A message holds an image or something else that is no text.
         """
         if self._is_native:
             return super().get_num_tokens_from_messages(messages, tools)
+        if not messages:
+            return 0
+        try:
+            return self._count(messages, tools)
+        except ValueError:
+            return self._count_parts(history.checked(messages, parts=True), tools)
+
+    def _count(self, messages: list[BaseMessage], tools: Sequence[Any] | None) -> int:
         call = self._call(SyncShell(), messages, {"tools": tools or ()})
         return len(self.get_token_ids(self._prompt(call, call.messages).text))
+
+    def _count_parts(self, parts: list[BaseMessage], tools: Sequence[Any] | None) -> int:
+        user = HumanMessage("")
+        around = self._count([user], tools)
+        per_message = (self._count([user, AIMessage(""), user], tools) - around + 1) // 2
+        texts = [str(part.text) for part in parts]
+        for part in parts:
+            calls = history.calls_of(part) if isinstance(part, AIMessage) else ()
+            texts.extend(json.dumps([c["name"], c["args"]], default=str) for c in calls)
+        return (
+            around + per_message * (len(parts) - 1) + sum(len(self.get_token_ids(t)) for t in texts)
+        )
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)

@@ -9,13 +9,14 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_wrap.chat.formats.base import ToolFormat
+from langchain_wrap.chat.history import calls_of, media_of
 from langchain_wrap.chat.tools import Tools
 
 
 def has_calls(messages: Sequence[BaseMessage]) -> bool:
     """Whether there are tool calls or their answers in a history."""
     return any(
-        isinstance(m, ToolMessage) or (isinstance(m, AIMessage) and m.tool_calls) for m in messages
+        isinstance(m, ToolMessage) or (isinstance(m, AIMessage) and calls_of(m)) for m in messages
     )
 
 
@@ -51,21 +52,27 @@ def _with(messages: list[BaseMessage], text: str, system: bool) -> list[BaseMess
     """Return messages with `text` in the system message, or before the first of the user."""
     if messages and isinstance(messages[0], SystemMessage):
         first = str(messages[0].text)
-        return [SystemMessage(f"{first}\n\n{text}" if first else text), *messages[1:]]
+        told = f"{first}\n\n{text}" if first else text
+        return [SystemMessage(_content(messages[0], told)), *messages[1:]]
     if system:
         return [SystemMessage(text), *messages]
     for number, message in enumerate(messages):
         if isinstance(message, HumanMessage):
-            asked = HumanMessage(f"{text}\n\n{message.text}")
+            asked = HumanMessage(_content(message, f"{text}\n\n{message.text}"))
             return [*messages[:number], asked, *messages[number + 1 :]]
     return [HumanMessage(text), *messages]
 
 
 def _as_text(message: BaseMessage, how: ToolFormat) -> BaseMessage:
     if isinstance(message, ToolMessage):
-        return HumanMessage(how.result_text(message))
-    if isinstance(message, AIMessage) and message.tool_calls:
-        said = str(message.text)
-        calls = how.call_text(message.tool_calls)
-        return AIMessage(f"{said}\n{calls}" if said else calls)
+        return HumanMessage(_content(message, how.result_text(message)))
+    if isinstance(message, AIMessage) and (calls := calls_of(message)):
+        said, called = str(message.text), how.call_text(calls)
+        return AIMessage(_content(message, f"{said}\n{called}" if said else called))
     return message
+
+
+def _content(message: BaseMessage, text: str) -> Any:
+    """Return a text as a content, with the images and the like that a message has."""
+    media = media_of(message)
+    return [{"type": "text", "text": text}, *media] if media else text

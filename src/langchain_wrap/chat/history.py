@@ -14,6 +14,7 @@ from langchain_core.messages import (
     HumanMessage,
     RemoveMessage,
     SystemMessage,
+    ToolCall,
     ToolMessage,
 )
 
@@ -57,7 +58,9 @@ class _Read(NamedTuple):
     """Whether there is an image or the like, which the model takes."""
 
 
-def checked(messages: Sequence[BaseMessage], *, takes: Collection[str] = ()) -> list[BaseMessage]:
+def checked(
+    messages: Sequence[BaseMessage], *, takes: Collection[str] = (), parts: bool = False
+) -> list[BaseMessage]:
     """Return a conversation whose contents are text, whoever wrote it.
 
     Text blocks are joined as LangChain's `message.text` joins them. Thoughts of an answer, in
@@ -68,6 +71,8 @@ def checked(messages: Sequence[BaseMessage], *, takes: Collection[str] = ()) -> 
         messages: The conversation.
         takes: What the model takes besides text, of `MEDIA`; a message with such a block keeps its
             content as it is.
+        parts: Whether they may be a part of a conversation, or in another order: with answers to
+            calls that are not there.
 
     Raises:
         ValueError: There are none; one holds an image or something else that is no text; one
@@ -82,7 +87,9 @@ def checked(messages: Sequence[BaseMessage], *, takes: Collection[str] = ()) -> 
     for number, message in enumerate(messages, 1):
         kept = _as_text(number, message, takes)
         if isinstance(kept, AIMessage):
-            asked |= {str(call["id"]): str(call["name"] or "") for call in _calls_of(kept)}
+            asked |= {str(call["id"]): call["name"] for call in calls_of(kept)}
+        elif parts:
+            pass
         elif isinstance(kept, FunctionMessage):
             kept = _as_tool_message(number, kept, asked)
         elif isinstance(kept, ToolMessage):
@@ -107,8 +114,8 @@ def as_dicts(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     for message in checked(messages):
         one: dict[str, Any] = {"role": _role(message), "content": str(message.content)}
         if isinstance(message, AIMessage):
-            calls = _calls_of(message)
-            names |= {str(call["id"]): str(call["name"] or "") for call in calls}
+            calls = calls_of(message)
+            names |= {str(call["id"]): call["name"] for call in calls}
             if thoughts := message.additional_kwargs.get("reasoning_content"):
                 one["reasoning_content"] = thoughts
             if calls:
@@ -134,17 +141,31 @@ def _outcome(message: ToolMessage) -> str:
     return f"Error: {text}" if failed else text
 
 
-def _call_dict(call: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = call["args"]
-    if not isinstance(arguments, Mapping):
-        arguments = {"invalid_arguments": "" if arguments is None else str(arguments)}
-    function = {"name": str(call["name"] or "unknown"), "arguments": dict(arguments)}
+def _call_dict(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call["name"] or "unknown", "arguments": call["args"]}
     return {"type": "function", "id": call["id"] or "", "function": function}
 
 
-def _calls_of(message: AIMessage) -> list[Mapping[str, Any]]:
-    """Return the calls that an answer makes, those that could not be read last."""
-    return [*message.tool_calls, *message.invalid_tool_calls]
+def calls_of(message: AIMessage) -> list[ToolCall]:
+    """Return the calls that an answer makes, those that could not be read last.
+
+    The arguments of such a one are what the model had written, as `invalid_arguments`.
+    """
+    unread = [
+        ToolCall(
+            name=call["name"] or "",
+            args={"invalid_arguments": call["args"] or ""},
+            id=call["id"],
+        )
+        for call in message.invalid_tool_calls
+    ]
+    return [*message.tool_calls, *unread]
+
+
+def media_of(message: BaseMessage) -> list[dict[str, Any]]:
+    """Return the blocks of a content that are images or the like."""
+    blocks = [] if isinstance(message.content, str) else message.content
+    return [b for b in blocks if isinstance(b, dict) and str(b.get("type")) in _KINDS]
 
 
 def _as_text(number: int, message: BaseMessage, takes: Collection[str]) -> BaseMessage:
@@ -183,7 +204,7 @@ def _unlisted(
     number: int, message: AIMessage, blocks: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the calls in blocks and in the old `function_call` that `tool_calls` does not have."""
-    listed = {call["id"] for call in _calls_of(message)}
+    listed = {call["id"] for call in calls_of(message)}
     found = [_call(block) for block in blocks]
     old = message.additional_kwargs.get("function_call")
     if isinstance(old, Mapping) and not listed and not found:

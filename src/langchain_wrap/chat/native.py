@@ -133,7 +133,7 @@ def _without_text(message: AIMessage) -> AIMessageChunk | None:
 
 
 def _calls_of(message: AIMessage) -> dict[str, Any]:
-    """Return the calls of a whole message, numbered, as those of a chunk."""
+    """Return the calls of a whole message as those of a chunk."""
     if not message.tool_calls and not message.invalid_tool_calls:
         return {}
     chunk = AIMessageChunk(
@@ -141,8 +141,7 @@ def _calls_of(message: AIMessage) -> dict[str, Any]:
         tool_calls=message.tool_calls,
         invalid_tool_calls=message.invalid_tool_calls,
     )
-    numbered = [{**call, "index": n} for n, call in enumerate(chunk.tool_call_chunks)]
-    return {"tool_call_chunks": numbered}
+    return {"tool_call_chunks": chunk.tool_call_chunks}
 
 
 def _wrong(value: object, label: str) -> TypeError:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
@@ -28,11 +29,20 @@ class _Calls:
         self.names: dict[int, str] = {}
         self.args: dict[int, str] = {}
         self.errors: dict[int, str] = {}
+        self._in_text: dict[int, int] = {}
 
     def number(self, call: Any) -> int:
         """Return which call a part belongs to, where the author does not say."""
-        last = max(self.args, default=-1)
-        return last + 1 if call["id"] or call["name"] or last < 0 else last
+        free = self._free
+        return free if call["id"] or call["name"] or not free else free - 1
+
+    def of_text(self, index: int) -> int:
+        """Return which call one is that stands in the text, where others may come besides."""
+        return self._in_text.setdefault(index, self._free)
+
+    @property
+    def _free(self) -> int:
+        return max(self.args, default=-1) + 1
 
     def take(self, index: int, name: str | None, args: str | None) -> None:
         self.names[index] = self.names.get(index, "") + (name or "")
@@ -195,6 +205,8 @@ class Turn:
 
     def _feed(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
+            if isinstance(piece, CallDelta | InvalidCall):
+                piece = replace(piece, index=self._calls.of_text(piece.index))
             if isinstance(piece, CallDelta):
                 self._calls.take(piece.index, piece.name, piece.args)
             elif isinstance(piece, InvalidCall):
