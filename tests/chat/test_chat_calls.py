@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from langchain_core.messages import (
 )
 from langchain_core.tools import tool
 from langchain_core.utils.json import parse_partial_json
+from pydantic import BaseModel, Field
 
 from langchain_wrap import ChatTemplate
 from langchain_wrap.chat.message import unreadable_end
@@ -183,6 +186,46 @@ def test_what_is_wrong_is_told_to_the_model():
     assert chat.invoke("hi").tool_calls[0]["args"] == {"city": "Paris"}
     assert bad in llm.asked[1]
     assert "city" in llm.asked[1].rpartition(bad)[2]
+
+
+def test_a_bound_class_checks_calls_as_one_of_the_chats_own_does():
+    class Low(BaseModel):
+        n: int = Field(ge=1)
+
+    calls = [f'<tool_call>{{"name": "Low", "arguments": {{"n": {n}}}}}</tool_call>' for n in (0, 2)]
+    made = (
+        lambda llm: llm.as_chat(template="chatml").bind_tools([Low], tool_choice="any"),
+        lambda llm: llm.as_chat(template="chatml", tools=[Low]).bind(tool_choice="any"),
+        lambda llm: pickle.loads(pickle.dumps(llm.as_chat(template="chatml"))).bind_tools(
+            [Low], tool_choice="any"
+        ),
+    )
+    for make in made:
+        assert make(Scripted(answers=calls)).invoke("x").tool_calls[0]["args"] == {"n": 2}
+    (bound,) = made[0](Scripted(answers=calls)).kwargs["tools"]
+    for copied in (copy.deepcopy(bound), pickle.loads(pickle.dumps(bound))):
+        assert type(copied) is dict
+        assert copied == bound
+
+
+@pytest.mark.parametrize("template", ["plain", "gemma", "phi", "chatml", "llama3", "mistral"])
+def test_a_call_that_could_not_be_read_is_part_of_the_history(template):
+    bad = {"name": "weather", "args": '{"city": "Os', "id": "c1", "error": "cut off"}
+    good = {"name": "add", "args": {"a": 1, "b": 2}, "id": "c2"}
+    asked = [
+        HumanMessage("hi"),
+        AIMessage("", invalid_tool_calls=[bad]),
+        HumanMessage("again"),
+        AIMessage("", tool_calls=[good], invalid_tool_calls=[{**bad, "id": "c3"}]),
+        ToolMessage("3", tool_call_id="c2"),
+        ToolMessage("that was no call", tool_call_id="c3"),
+    ]
+    for tools in ([], [weather, add]):
+        llm = Scripted(answers=["ok"])
+        chat = llm.as_chat(template=template, tools=tools)
+        assert chat.invoke(asked).text == "ok"
+        assert llm.asked[0].count("Os") >= 2
+        assert "that was no call" in llm.asked[0]
 
 
 def test_after_the_last_repair_what_there_is_goes_out():

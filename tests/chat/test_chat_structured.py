@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
+import functools
 import json
+import operator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import jsonschema
 import pytest
 from chat_llms import Held, Scripted
 from langchain_core.exceptions import OutputParserException
 from langchain_core.prompts import PromptTemplate
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_wrap import wrap
 from langchain_wrap.chat.structured import schema_of
+from langchain_wrap.chat.tools import Tools
 
 
 class Person(BaseModel):
@@ -141,6 +146,115 @@ def test_an_answer_that_is_cut_off_says_so(method):
 def test_an_answer_that_is_no_such_object_is_an_error_that_says_why(answer, problem):
     with pytest.raises(OutputParserException, match=problem):
         Scripted(answers=[answer]).with_structured_output(Person).invoke("x")
+
+
+BROKEN = ['{"name": "Ro', '{"name": "Bob", "age": 4', '{"name": "Bob", "age": "many"}', "none"]
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+@pytest.mark.parametrize("schema", [Person, PersonDict, Described, PersonData])
+@pytest.mark.parametrize("answer", BROKEN)
+@pytest.mark.parametrize("reason", [None, "stop"])
+async def test_what_is_no_object_is_none_on_any_path(method, schema, answer, reason):
+    if method == "function_calling":
+        start = {"name": schema_of(schema)["title"], "arguments": {}}
+        answer = f"<tool_call>\n{json.dumps(start)[:-3]}{answer}"
+
+    def chat(**how):
+        llm = Scripted(answers=[answer] * 9, reason=reason)
+        chat = llm.as_chat(template="chatml", max_repairs=0)
+        return chat.with_structured_output(schema, method=method, **how)
+
+    with pytest.raises(OutputParserException):
+        chat().invoke("x")
+    with pytest.raises(OutputParserException):
+        await chat().ainvoke("x")
+    with pytest.raises(OutputParserException):
+        list(chat().stream("x"))
+    with pytest.raises(OutputParserException):
+        [part async for part in chat().astream("x")]
+    raw = chat(include_raw=True)
+    whole = raw.invoke("x")
+    for found in (
+        whole,
+        await raw.ainvoke("x"),
+        functools.reduce(operator.add, raw.stream("x")),
+        functools.reduce(operator.add, [part async for part in raw.astream("x")]),
+        raw.batch(["x"])[0],
+    ):
+        assert set(found) == {"raw", "parsed", "parsing_error"}
+        assert found["raw"].text == whole["raw"].text
+        assert found["parsed"] is None
+        assert isinstance(found["parsing_error"], OutputParserException)
+
+
+def test_what_a_stop_cuts_is_no_object():
+    llm = wrap(lambda prompt: '{"name": "Bob of Rome", "age": 42}', name="f")
+    with pytest.raises(OutputParserException, match="no whole JSON object"):
+        llm.with_structured_output(Person).invoke("x", stop=["Rome"])
+
+
+def test_what_is_said_after_the_object_is_left_out():
+    llm = Scripted(answers=[f"{json.dumps(BOB)}\n\nI hope this helps {{you}}!"])
+    assert llm.with_structured_output(Person).invoke("x") == Person(**BOB)
+
+
+def test_the_raw_answer_streams_beside_the_object():
+    chat = Scripted(answers=[json.dumps(BOB)]).with_structured_output(Person, include_raw=True)
+    parts = list(chat.stream("x"))
+    assert len([part for part in parts if "raw" in part and part["raw"].text]) > 3
+    assert parts[-1] == {"parsed": Person(**BOB), "parsing_error": None}
+
+
+class Grade(enum.Enum):
+    A = "a"
+
+
+class Exact(BaseModel):
+    """A class that is strict with what Python gives it."""
+
+    model_config = ConfigDict(strict=True)
+
+    when: datetime.date
+    grade: Grade
+    pair: tuple[int, int]
+
+
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+def test_a_strict_class_takes_what_json_can_say(method):
+    told = {"when": "2020-01-02", "grade": "a", "pair": [1, 2]}
+    call = f"<tool_call>{json.dumps({'name': 'Exact', 'arguments': told})}</tool_call>"
+    llm = Scripted(answers=[call if method == "function_calling" else json.dumps(told)])
+    chat = llm.as_chat(template="chatml").with_structured_output(Exact, method=method)
+    wanted = Exact(when=datetime.date(2020, 1, 2), grade=Grade.A, pair=(1, 2))
+    assert chat.invoke("x") == wanted
+    assert len(llm.asked) == 1
+
+
+class Rated(TypedDict):
+    """A joke."""
+
+    text: Annotated[str, ..., "the joke"]
+    rating: Annotated[int | None, None, "from 1 to 10"]
+    kind: Annotated[Literal["pun", "riddle"] | None, None, "what kind"]
+
+
+def test_null_is_a_value_of_an_optional_key():
+    told = {"text": "x", "rating": None, "kind": None}
+    assert Scripted(answers=[json.dumps(told)]).with_structured_output(Rated).invoke("x") == told
+    assert Tools.of([Rated]).check_call("Rated", told) is None
+    assert "riddle" in Tools.of([Rated]).check_call("Rated", {**told, "kind": "long"})
+
+
+def test_a_call_is_checked_by_the_class_and_asked_for_again():
+    class Low(BaseModel):
+        n: int = Field(ge=1)
+
+    calls = [f'<tool_call>{{"name": "Low", "arguments": {{"n": {n}}}}}</tool_call>' for n in (0, 2)]
+    llm = Scripted(answers=calls)
+    chat = llm.as_chat(template="chatml")
+    assert chat.with_structured_output(Low, method="function_calling").invoke("x") == Low(n=2)
+    assert "greater than or equal to 1" in llm.asked[1]
 
 
 def test_a_dict_is_validated_by_its_json_schema():

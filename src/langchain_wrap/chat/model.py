@@ -272,7 +272,7 @@ class ChatModel(Settings, BaseChatModel):
             given["parallel_tool_calls"] = parallel_tool_calls
         return cast(
             "Runnable[LanguageModelInput, AIMessage]",
-            self.bind(tools=offered.specs[len(Tools.of(self.tools).specs) :], **given, **kwargs),
+            self.bind(tools=offered.bound[len(Tools.of(self.tools).specs) :], **given, **kwargs),
         )
 
     def with_structured_output(

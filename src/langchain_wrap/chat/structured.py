@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
-from operator import itemgetter
 from typing import Any, cast
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import JsonOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableGenerator, RunnableMap
+from langchain_core.runnables.utils import AddableDict
 from langchain_core.utils.function_calling import convert_to_json_schema
+from langchain_core.utils.json import parse_json_markdown
 from langchain_core.utils.pydantic import is_pydantic_v1_subclass
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
-from langchain_wrap.chat.tool_schema import Hoist, check_schema, mismatch
+from langchain_wrap.chat.tool_schema import (
+    Hoist,
+    check_schema,
+    is_typed_dict,
+    mismatch,
+    validated,
+    with_nulls,
+)
+from langchain_wrap.chat.tools import Spec
 from langchain_wrap.errors import did_you_mean
 
 METHODS = ("json_schema", "function_calling", "json_mode")
@@ -48,7 +58,7 @@ def structured(
             "parameters": {k: v for k, v in wanted.items() if k not in ("title", "description")},
         }
         asked = model.bind_tools(
-            [tool],
+            [Spec(tool, schema if _is_model(schema) else None)],
             tool_choice=wanted["title"],
             ls_structured_output_format=tracing,
             parallel_tool_calls=False,
@@ -60,16 +70,10 @@ def structured(
         asked = model.bind(json_schema=held_to, ls_structured_output_format=tracing, **kwargs)
     parser = ObjectParser(
         target=_target(schema, wanted),
-        partly=isinstance(schema, dict) or _is_typed_dict(schema),
+        partly=isinstance(schema, dict) or is_typed_dict(schema),
         called=method == "function_calling",
     )
-    if not include_raw:
-        return asked | parser
-    parsed = RunnablePassthrough.assign(
-        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-    )
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=asked) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+    return RunnableMap(raw=asked) | _beside_raw(parser) if include_raw else asked | parser
 
 
 def schema_of(schema: Any) -> dict[str, Any]:
@@ -83,13 +87,13 @@ def schema_of(schema: Any) -> dict[str, Any]:
     """
     if isinstance(schema, dict):
         found = _of_dict(schema)
-    elif isinstance(schema, type) and issubclass(schema, BaseModel):
+    elif _is_model(schema):
         found = schema.model_json_schema()
     elif _is_old(schema):
         found = schema.schema()
     elif dataclasses.is_dataclass(schema):
         found = TypeAdapter(schema).json_schema()
-    elif _is_typed_dict(schema):
+    elif is_typed_dict(schema):
         found = _of_typed_dict(schema)
     else:
         raise TypeError(
@@ -118,23 +122,27 @@ def _of_dict(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _is_typed_dict(schema: Any) -> bool:
-    """Whether it is a TypedDict; `typing` by itself does not know those of typing_extensions."""
-    return (
-        isinstance(schema, type)
-        and issubclass(schema, dict)
-        and hasattr(schema, "__required_keys__")
-    )
+def _is_model(schema: Any) -> bool:
+    return isinstance(schema, type) and issubclass(schema, BaseModel)
 
 
 def _of_typed_dict(schema: Any) -> dict[str, Any]:
     adapter = _adapter(schema)
-    return convert_to_json_schema(schema) if adapter is None else adapter.json_schema()
+    if adapter is not None:
+        return adapter.json_schema()
+    try:
+        found = convert_to_json_schema(schema)
+    except TypeError as error:
+        raise TypeError(
+            f"the TypedDict {schema.__name__} cannot be read ({error}); with NotRequired or "
+            "Required, take TypedDict from typing_extensions, and describe no key by Annotated"
+        ) from error
+    return with_nulls(found, schema)
 
 
 def _adapter(schema: Any) -> TypeAdapter[Any] | None:
     """Return what validates objects of a class; None where pydantic reads it otherwise."""
-    if _is_typed_dict(schema) and any("Annotated" in str(h) for h in _hints(schema)):
+    if is_typed_dict(schema) and any("Annotated" in str(h) for h in _hints(schema)):
         return None  # LangChain's way of describing keys, with defaults and descriptions
     try:
         return TypeAdapter(schema)
@@ -190,7 +198,7 @@ def _target(schema: Any, wanted: dict[str, Any]) -> Callable[[Any], Any]:
     if _is_old(schema):
         return cast("Callable[[Any], Any]", schema.parse_obj)
     adapter = _adapter(schema)
-    return partial(_fitting, wanted) if adapter is None else adapter.validate_python
+    return partial(_fitting, wanted) if adapter is None else partial(validated, adapter)
 
 
 def _fitting(schema: dict[str, Any], value: Any) -> Any:
@@ -221,9 +229,7 @@ class ObjectParser(JsonOutputParser):
         """Return the object; None where there is none yet and more may come."""
         first = result[0]
         message = first.message if isinstance(first, ChatGeneration) else AIMessage(first.text)
-        reason = message.response_metadata.get("finish_reason")
-        partial = partial and reason is None
-        if reason == "length":
+        if message.response_metadata.get("finish_reason") == "length":
             raise _unread(message, "it was cut off at the most tokens that an answer may have")
         value = self._called(message, partial) if self.called else self._written(result, partial)
         if value is None or (partial and self.partly):
@@ -236,11 +242,17 @@ class ObjectParser(JsonOutputParser):
             raise _unread(message, str(error)) from error
 
     def _written(self, result: list[Generation], partial: bool) -> Any:
-        if partial and not result[0].text.strip():
-            return None
-        value = super().parse_result(result, partial=partial)
-        if not partial and not isinstance(value, dict):
-            raise _unread(AIMessage(result[0].text), "it is no JSON object")
+        text = result[0].text
+        if partial:
+            return super().parse_result(result, partial=True) if text.strip() else None
+        try:
+            value = parse_json_markdown(text, parser=_first_json)
+        except ValueError as error:
+            said = text if len(text) <= 200 else f"{text[:100]}…{text[-100:]}"
+            why = f"it is no whole JSON object ({error}): {said!r}"
+            raise _unread(AIMessage(text), why) from error
+        if not isinstance(value, dict):
+            raise _unread(AIMessage(text), "it is no JSON object")
         return value
 
     def _called(self, message: Any, partial: bool) -> Any:
@@ -250,6 +262,90 @@ class ObjectParser(JsonOutputParser):
             return None
         errors = [str(c.get("error") or c.get("args")) for c in message.invalid_tool_calls]
         raise _unread(message, "; ".join(errors) or "it calls no tool")
+
+    # langchain-core parses what has come with each chunk, and nothing at the end: an answer that
+    # never becomes an object would go by without a word.
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
+        growing = _Growing(self)
+        for chunk in input:
+            yield from growing.take(chunk)
+        yield from growing.end()
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
+        growing = _Growing(self)
+        async for chunk in input:
+            for value in growing.take(chunk):
+                yield value
+        for value in growing.end():
+            yield value
+
+
+class _Growing:
+    """The object of an answer that is still being given."""
+
+    def __init__(self, parser: ObjectParser) -> None:
+        self._parser = parser
+        self._come: Any = None
+        self._last: Any = None
+
+    def take(self, chunk: str | BaseMessage) -> list[Any]:
+        """Take more of the answer; return the object in a list, if there is more of it now."""
+        self._come = chunk if self._come is None else self._come + chunk
+        return self._news(partial=True)
+
+    def end(self) -> list[Any]:
+        """Return what `take` does, of the whole answer.
+
+        Raises:
+            OutputParserException: It is no such object.
+        """
+        return [] if self._come is None else self._news(partial=False)
+
+    def _news(self, *, partial: bool) -> list[Any]:
+        come = self._come
+        one = Generation(text=come) if isinstance(come, str) else ChatGeneration(message=come)
+        value = self._parser.parse_result([one], partial=partial)
+        if value is None or value == self._last:
+            return []
+        self._last = value
+        return [value]
+
+
+def _beside_raw(parser: ObjectParser) -> Runnable[Any, Any]:
+    """Return what lets `raw` pass as it comes, and adds what it is parsed to or why it is not."""
+
+    def parsed(chunks: Iterator[Any], config: RunnableConfig) -> Iterator[Any]:
+        come: Any = None
+        for chunk in chunks:
+            yield AddableDict(chunk)
+            come = chunk["raw"] if come is None else come + chunk["raw"]
+        try:
+            value = parser.invoke(come, config)
+        except Exception as error:
+            yield AddableDict(parsed=None, parsing_error=error)
+        else:
+            yield AddableDict(parsed=value, parsing_error=None)
+
+    async def aparsed(chunks: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[Any]:
+        come: Any = None
+        async for chunk in chunks:
+            yield AddableDict(chunk)
+            come = chunk["raw"] if come is None else come + chunk["raw"]
+        try:
+            value = await parser.ainvoke(come, config)
+        except Exception as error:
+            yield AddableDict(parsed=None, parsing_error=error)
+        else:
+            yield AddableDict(parsed=value, parsing_error=None)
+
+    # Their types do not say that they may take a config.
+    return RunnableGenerator(cast("Any", parsed), cast("Any", aparsed))
+
+
+def _first_json(text: str) -> Any:
+    """Return the JSON value that a text begins with; models say something after it."""
+    return json.JSONDecoder(strict=False).raw_decode(text.lstrip("` \n\r\t"))[0]
 
 
 def _unread(message: Any, why: str) -> OutputParserException:

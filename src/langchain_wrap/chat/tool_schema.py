@@ -6,8 +6,11 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 from urllib.parse import unquote
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import get_type_hints
 
 Schema = dict[str, Any]
 
@@ -180,6 +183,50 @@ class Hoist:
         if close and "properties" in out and not any(key in out for key in (*open_ended, "$ref")):
             out["additionalProperties"] = False
         return out
+
+
+def is_typed_dict(kind: Any) -> bool:
+    """Whether it is a TypedDict; `typing` by itself does not know those of typing_extensions."""
+    return isinstance(kind, type) and issubclass(kind, dict) and hasattr(kind, "__required_keys__")
+
+
+def with_nulls(schema: Schema, typed_dict: Any) -> Schema:
+    """Return the schema that langchain-core makes of a TypedDict, with null where a key takes None.
+
+    It leaves that out: `Annotated[Optional[int], None, "…"]` becomes an integer.
+    """
+    properties = dict(schema.get("properties", {}))
+    try:
+        hints = get_type_hints(typed_dict)
+    except NameError:  # a type of a local name
+        return schema
+    for name, hint in hints.items():
+        if name in properties and type(None) in get_args(hint):
+            about = dict(properties[name])
+            description = about.pop("description", None)
+            kinds = about.pop("anyOf", None) or [about]
+            properties[name] = {
+                **({} if description is None else {"description": description}),
+                "anyOf": [*kinds, {"type": "null"}],
+            }
+    return {**schema, "properties": properties}
+
+
+def validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """Return the object that a class makes of what was read from JSON.
+
+    A strict class takes dates, enums and the like from JSON's texts, and not from Python's.
+
+    Raises:
+        ValidationError: It makes none.
+    """
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        try:
+            return adapter.validate_json(json.dumps(value))
+        except ValueError:
+            raise error from None
 
 
 def mismatch(schema: Schema, value: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 from langchain_core.tools import BaseTool, Tool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from langchain_wrap.chat.tool_schema import (
     Hoist,
@@ -18,7 +18,10 @@ from langchain_wrap.chat.tool_schema import (
     check_schema,
     follow,
     is_recursive,
+    is_typed_dict,
     mismatch,
+    validated,
+    with_nulls,
 )
 from langchain_wrap.errors import did_you_mean
 
@@ -36,6 +39,20 @@ _WORDS: dict[object, Choice] = {
 
 # What a tool's dict has that says how to call it; a provider's own tool has none of it.
 _DESCRIBED = {"parameters", "input_schema", "toolSpec", "function", "properties"}
+
+
+class Spec(dict[str, Any]):
+    """A tool in OpenAI's form that knows the class of its arguments.
+
+    To whoever has no use for that it is a dict, and what is made of it (a copy, a pickle) is one.
+    """
+
+    def __init__(self, spec: Mapping[str, Any], model: type[BaseModel] | None) -> None:
+        super().__init__(spec)
+        self.model = model
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +111,11 @@ class Tools:
         choice, chosen = _choice(tool_choice, list(specs))
         parallel = parallel_tool_calls is not False
         return cls(list(specs.values()), choice, chosen, parallel, models)
+
+    @property
+    def bound(self) -> list[Spec]:
+        """The tools as `of` takes them again, losing nothing."""
+        return [Spec(spec, self.models.get(spec["function"]["name"])) for spec in self.specs]
 
     @property
     def names(self) -> list[str]:
@@ -162,7 +184,7 @@ class Tools:
             problem = mismatch(self.schema_of(name), args)
             return problem and f"the arguments of {name!r} do not fit: {problem}"
         try:
-            model.model_validate(args)
+            validated(TypeAdapter(model), args)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             problem = "; ".join(
@@ -202,6 +224,8 @@ def _spec(
     parameters = function.get("parameters") or {}
     try:
         parameters = _recursive(own) or parameters
+        if is_typed_dict(tool):
+            parameters = with_nulls(parameters, tool)
         if isinstance(parameters, dict) and ("properties" in parameters or not parameters):
             parameters = {"type": "object", **parameters}
         check_schema(parameters)
@@ -219,6 +243,8 @@ def _spec(
 def _own_schema(tool: Any) -> type[BaseModel] | dict[str, Any] | None:
     """Return what the tool's arguments become, as far as a model sees it, where that is known."""
     schema: Any = tool
+    if isinstance(tool, Spec):
+        return tool.model
     if isinstance(tool, dict) or (isinstance(tool, Tool) and not tool.args_schema):
         return None
     if isinstance(tool, BaseTool):
