@@ -144,7 +144,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield running
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_page(path, runner, tmp_path, monkeypatch):
     found = blocks(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,11 +32,19 @@ def split_spec(spec: str) -> tuple[str, str]:
     if not kind or not target:
         raise ValueError(f"{spec!r} names no model; {FORMS}")
     if kind in ("http", "https") and target.startswith("//"):
+        url = url_shown(spec)
         raise ValueError(
-            f"{spec!r} is a URL: say before it what is there, such as http+openai:{spec}, "
+            f"{url!r} is a URL: say before it what is there, such as http+openai:{url}, "
             "http+llama-server:, http+tgi:, http+ollama: or http:"
         )
     return kind, target
+
+
+def url_shown(url: str) -> str:
+    """Return what may be shown of a URL, also of one that is none: no user, password or query."""
+    scheme, _, rest = url.partition("://")
+    place = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', place)[0]}"
 
 
 def load(

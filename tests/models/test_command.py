@@ -129,6 +129,10 @@ class TestErrors:
             CommandError, match="'no-such-program' cannot be started: no such program"
         ):
             Command(["no-such-program"]).invoke("p")
+        (tmp_path / "main").write_text("#!/no/such/interpreter\n")
+        (tmp_path / "main").chmod(0o755)
+        with pytest.raises(CommandError, match="interpreter that its first line names"):
+            Command(["./main"], cwd=str(tmp_path)).invoke("p")
         with pytest.raises(CommandError, match="no folder"):
             words(cwd=str(tmp_path / "none")).invoke("p")
         file = tmp_path / "data"
@@ -243,6 +247,8 @@ class TestDeclaring:
             ([["main", "{x}"]], {}, "the program, its first entry"),
             (["main", "{prompt}"], {"params": {"temp": 1}}, "params names 'temp'"),
             (["main", "{tempo}", "{prompt}"], {"params": {"temp": 1}}, "Did you mean 'tempo'"),
+            (["main"], {"until": ""}, "at least 1 character"),
+            (["main"], {"after": ""}, "at least 1 character"),
             (["main", "{prompt}"], {"persistent": True}, "lines of JSON"),
             (["main"], {"persistent": True, "until": "END"}, "until has no meaning"),
             (["main"], {"persistent": True, "strip_prompt": True}, "strip_prompt has no meaning"),

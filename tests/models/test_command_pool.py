@@ -36,6 +36,38 @@ def test_one_process_answers_prompt_after_prompt():
     assert llm.batch(["a", "b c", "d"]) == ["a ", "b c ", "d "]
 
 
+ONE_ANSWER = """
+import json, sys
+json.loads(sys.stdin.readline())
+print(json.dumps({"text": "ok", "done": True}), flush=True)
+"""
+
+
+def test_a_program_that_ends_after_its_answer_is_started_again():
+    llm = python(ONE_ANSWER, persistent=True)
+    assert [llm.invoke("p") for _ in range(10)] == ["ok"] * 10
+    assert llm.batch(["p"] * 10) == ["ok"] * 10
+
+
+def test_a_program_that_never_answers_is_not_started_again_and_again(tmp_path):
+    code = f"open({str(tmp_path / 'starts')!r}, 'a').write('x')"
+    with pytest.raises(CommandError, match="exit code 0 in the middle"):
+        python(code, persistent=True).invoke("p")
+    assert (tmp_path / "starts").read_text() == "x"
+
+
+def test_an_error_that_is_null_is_none():
+    code = ONE_ANSWER.replace('"done"', '"error": None, "done"')
+    assert python(code, persistent=True).invoke("p") == "ok"
+
+
+def test_a_parameter_with_a_surrogate_does_not_end_the_program():
+    llm = serve()
+    before = facts(llm, "a")["pid"]
+    found = facts(llm, "b", name="\ud800")
+    assert (found["pid"], found["params"]) == (before, {"name": "\ud800"})
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path(path):
     assert PATHS[path](serve(), "a b", None) == "a b "

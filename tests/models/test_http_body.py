@@ -62,6 +62,23 @@ def test_encodings(encoding, size):
     assert whole_of(response(encoding, data, size), 10**9) == TEXT
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "bare deflate"])
+async def test_a_body_that_breaks_off_is_not_whole(encoding):
+    data = {
+        "gzip": gzip.compress(TEXT),
+        "x-gzip": gzip.compress(TEXT[:1000]) + gzip.compress(TEXT[1000:]),
+        "deflate": zlib.compress(TEXT),
+        "bare deflate": deflated(TEXT, -15),
+    }[encoding]
+    name = encoding.split()[-1]
+    for size in (1, len(data) // 2, len(data) - 1):
+        with pytest.raises(Unreadable, match="breaks off"):
+            whole_of(response(name, data[:size], 100), 10**6)
+        with pytest.raises(Unreadable, match="breaks off"):
+            [piece async for piece in pieces(response(name, data[:size], 100))]
+    assert whole_of(response(name, data, 100), 10**6) == TEXT
+
+
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "snappy"])
 def test_encodings_that_were_not_offered(encoding):
     with pytest.raises(Unreadable, match=r"only gzip, deflate were offered"):

@@ -139,7 +139,11 @@ def test_raw_text_wherever_it_is_cut(text, data):
 
 @pytest.mark.parametrize(
     ("charset", "sent"),
-    [("latin-1", b"\xe9"), ("utf-16", "é".encode("utf-16")), ("no-such-charset", b"\xc3\xa9")],
+    [
+        ("latin-1", b"\xe9"),
+        ("utf-16", "é".encode("utf-16")),
+        *((name, b"\xc3\xa9") for name in ("no-such-charset", "hex", "rot13", "idna", "undefined")),
+    ],
 )
 def test_raw_text_in_the_charset_that_the_server_names(charset, sent):
     assert "".join(e.data for e in read(Raw(charset), sent, range(9))) == "é"

@@ -123,6 +123,15 @@ def test_keys_that_no_header_can_hold(key, how, monkeypatch):
     assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
+def test_a_part_of_a_header_that_a_server_quotes_is_masked():
+    said = f"the session {KEY} has expired"
+    headers = {"Cookie": f"theme=dark; session={KEY}", "X-Auth": f'Token token="{KEY}"'}
+    for name, value in headers.items():
+        error = failure(fixed({"error": said}, 400), headers={name: value})
+        assert KEY not in "".join(traceback.format_exception(error))
+        assert "has expired" in str(error)
+
+
 def test_a_variable_without_a_key(monkeypatch):
     monkeypatch.delenv("TEST_HTTP_KEY", raising=False)
     error = failure(fixed({"text": "a"}), api_key_env="TEST_HTTP_KEY")

@@ -109,6 +109,24 @@ async def test_openai():
         assert llm.get_num_tokens("four") == 4
 
 
+@pytest.mark.parametrize("index", [lambda n: n, lambda n: None, None])
+def test_a_completion_without_a_text_is_an_error_of_its_own(index):
+    def answer(talk):
+        prompts = talk.request.json["prompt"]
+        prompts = prompts if isinstance(prompts, list) else [prompts]
+        choices = [{"text": None if p == "b" else f"<{p}>"} for p in prompts]
+        for number, choice in enumerate(choices):
+            choice.update({} if index is None else {"index": index(number)})
+        talk.whole({"choices": choices})
+
+    with serving(answer) as server:
+        llm = HTTPEndpoint.openai(server.url + "/v1", "m", max_batch_size=3, trust_env=False)
+        first, error, last = llm.batch(["a", "b", "c"], return_exceptions=True)
+        assert (first, last) == ("<a>", "<c>")
+        assert isinstance(error, ModelAPIError)
+        assert llm.batch(["a", "c"]) == ["<a>", "<c>"]
+
+
 def test_openai_in_lists():
     with serving(vllm) as server:
         llm = HTTPEndpoint.openai(server.url + "/v1", "m", max_batch_size=3, trust_env=False)

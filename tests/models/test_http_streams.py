@@ -20,6 +20,7 @@ from langchain_core.exceptions import (
     ModelAPIError,
     ModelConnectionError,
     ModelError,
+    ModelRateLimitError,
     ModelTimeoutError,
 )
 from llama_helpers import eventually
@@ -455,6 +456,16 @@ def test_a_call_that_is_cancelled_in_any_moment_gives_its_connection_back(how):
     with serving(quick) as server:
         asyncio.run(main(server.endpoint(stream=SSE)))
         assert eventually(lambda: server.open == 0)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_error_in_place_of_a_stream_is_that_error(indent):
+    body = {"error": {"code": 429, "message": "too many today"}}
+    with serving(lambda talk: talk.whole(json.dumps(body, indent=indent).encode())) as server:
+        llm = server.endpoint(text="text", stream=SSE)
+        for call in (llm.invoke, lambda prompt: list(llm.stream(prompt))):
+            with pytest.raises(ModelRateLimitError, match="too many today"):
+                call("a")
 
 
 @pytest.mark.parametrize("body", [{"text": "whole"}, "just words", "<html>busy</html>"])

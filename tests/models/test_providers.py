@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from langchain_wrap import init_llm
 from langchain_wrap.models import Command, providers
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -171,6 +172,10 @@ class TestBuiltIn:
             ("[::1]:80", "http://[::1]:80"),
             ("http://box", "http://box"),
             ("https://box:5/", "https://box:5"),
+            (":8080", "http://127.0.0.1:8080"),
+            ("http://:8080", "http://127.0.0.1:8080"),
+            ("box/path", "http://box:11434/path"),
+            ("me:word@box", "http://me:word@box:11434"),
         ],
     )
     def test_ollama_is_where_its_own_clients_look_for_it(self, monkeypatch, host, url):
@@ -181,6 +186,19 @@ class TestBuiltIn:
         llm = providers.ollama("llama3:8b")
         assert (llm.url, llm.model) == (url + "/api/generate", "llama3:8b")
         assert providers.ollama("m", base_url="http://b").url == "http://b/api/generate"
+
+    @pytest.mark.parametrize("host", ["box:abc", "box:99999", "http://[::1"])
+    def test_an_ollama_host_that_is_none(self, monkeypatch, host):
+        monkeypatch.setenv("OLLAMA_HOST", host)
+        with pytest.raises(ValueError, match="OLLAMA_HOST is not the host"):
+            providers.ollama("llama3")
+
+    @pytest.mark.parametrize("name", ["http+ollama:{}", "{}"])
+    @pytest.mark.parametrize("url", ["http://me:SECRET@box/v1?k=SECRET", "https://me:SE#CRET@box"])
+    def test_a_url_without_a_name_is_shown_without_its_secrets(self, name, url):
+        with pytest.raises(ValueError, match="box") as caught:
+            init_llm(name.format(url.replace("#", "%23") if "+" in name else url))
+        assert "CRET" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 from langchain_wrap import LLM, CancelToken, CommandError
 from langchain_wrap.errors import did_you_mean
 from langchain_wrap.models import template
-from langchain_wrap.models.command_pool import Pool
+from langchain_wrap.models.command_pool import Gone, Pool, Worker
 from langchain_wrap.models.command_process import Program, ending
 from langchain_wrap.models.command_text import Completion
 
@@ -71,13 +71,13 @@ class Command(LLM):
     cwd: str | None = None
     """The folder to run the program in. None: the current one."""
 
-    after: str | None = None
+    after: str | None = Field(default=None, min_length=1)
     """A marker in the output: what comes up to and including it (a banner) is skipped."""
 
     strip_prompt: bool = False
     """Whether the program repeats the prompt first, which is then dropped."""
 
-    until: str | None = None
+    until: str | None = Field(default=None, min_length=1)
     """A marker in the output that ends the completion; the program is ended there."""
 
     success_codes: list[int] = Field(default_factory=lambda: [0])
@@ -194,7 +194,9 @@ class Command(LLM):
             return Program(arguments, env=env, cwd=self.cwd, grace=self.grace)
         except FileNotFoundError as error:
             what = f"no folder {self.cwd!r}" if error.filename == self.cwd else "no such program"
-            if what == "no such program" and os.path.exists(arguments[0]):
+            if what == "no such program" and os.path.exists(
+                os.path.join(self.cwd or "", arguments[0])
+            ):
                 what = "the interpreter that its first line names does not exist"
             raise CommandError(f"{arguments[0]!r} cannot be started: {what}") from None
         except OSError as error:
@@ -261,22 +263,34 @@ class Command(LLM):
         arguments = self._arguments(self.params)
         made_of = (arguments, dict(self.env), self.cwd, self.grace)
         request = {"prompt": prompt, "stop": stop or [], "params": params}
-        text: list[str] = []
-        with self._pool.worker(made_of, lambda: self._start(arguments), cancel) as worker:
+        while True:
             try:
-                for answer in worker.ask(request):
-                    if "error" in answer:
-                        raise CommandError(str(answer["error"]))
-                    info = {k: v for k, v in answer.items() if k not in ("text", "done")}
-                    chunk = GenerationChunk(text=answer.get("text", ""), generation_info=info)
-                    text.append(chunk.text)
-                    yield chunk
-            except CommandError as error:
+                with self._pool.worker(made_of, lambda: self._start(arguments), cancel) as worker:
+                    yield from self._told(worker, request, cancel)
+            except Gone:  # as programs do that answer once; a new one has not answered yet
                 if cancel.cancelled:
                     return
-                error.args = (f"{self._program}: {error}",)
-                error.partial_text = "".join(text)
-                raise
+            else:
+                return
+
+    def _told(
+        self, worker: Worker, request: dict[str, Any], cancel: CancelToken
+    ) -> Iterator[GenerationChunk]:
+        text: list[str] = []
+        try:
+            for answer in worker.ask(request):
+                if answer.get("error") is not None:
+                    raise CommandError(str(answer["error"]))
+                info = {k: v for k, v in answer.items() if k not in ("text", "done")}
+                chunk = GenerationChunk(text=answer.get("text", ""), generation_info=info)
+                text.append(chunk.text)
+                yield chunk
+        except CommandError as error:
+            if cancel.cancelled:
+                return
+            error.args = (f"{self._program}: {error}",)
+            error.partial_text = "".join(text)
+            raise
 
     @model_validator(mode="before")
     @classmethod

@@ -20,6 +20,10 @@ _MOMENT = 1.0
 """Seconds for a program that has closed its output to end."""
 
 
+class Gone(Exception):
+    """A program had ended, or was about to, when it was asked."""
+
+
 class Worker:
     """One program that goes on running.
 
@@ -31,6 +35,8 @@ class Worker:
     def __init__(self, program: Program, made_of: object) -> None:
         self.program = program
         self.made_of = made_of
+        self.used = False
+        """Whether it has answered a request."""
         self.busy = False
         """Whether it still has something to say to the last request."""
         self._lines = _Lines(program)
@@ -44,19 +50,23 @@ class Worker:
         """Write a request; yield the answers to it, the last of which says that it is done.
 
         Raises:
+            Gone: The program has ended after an earlier answer, before it said anything to this.
             CommandError: The program has ended, or answers something else.
         """
-        text = json.dumps(request, ensure_ascii=False, allow_nan=False)
-        self.busy = True
+        # Surrogates are no UTF-8, but JSON can say them.
+        text = json.dumps(request, ensure_ascii=not _is_utf8(request), allow_nan=False)
+        self.busy, answered = True, False
         self.program.send(text.encode() + b"\n")
         while (line := self._lines.next()) is not None:
-            answer = _answer(line)
-            if answer.get("done") or "error" in answer:
-                self.busy = False
+            answer, answered = _answer(line), True
+            if answer.get("done") or answer.get("error") is not None:
+                self.busy, self.used = False, True
                 yield answer
                 return
             yield answer
         code = self.program.wait(_MOMENT)
+        if self.used and not (answered or self._lines.spoke):
+            raise Gone(ending(code))
         stderr = self.program.stderr
         error = CommandError(
             f"the program {ending(code)} in the middle of an answer: "
@@ -156,13 +166,14 @@ class _Lines:
 
     @property
     def silent(self) -> bool:
-        """Whether there is nothing that has not been taken."""
-        while not self._spoke and self._program.has_output and self._read():
+        """Whether there is nothing that has not been taken, as far as it can be read now."""
+        while not self.spoke and self._program.has_output and self._read():
             continue
-        return not self._spoke
+        return not self.spoke
 
     @property
-    def _spoke(self) -> bool:
+    def spoke(self) -> bool:
+        """Whether there is something that has not been taken."""
         return bool(self._whole or self._begun.strip())
 
     def _read(self) -> bool:
@@ -182,6 +193,14 @@ class _Lines:
 def _end(workers: list[Worker]) -> None:
     for worker in workers:
         worker.program.close()
+
+
+def _is_utf8(request: dict[str, Any]) -> bool:
+    try:
+        json.dumps(request, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _answer(line: bytes) -> dict[str, Any]:

@@ -36,6 +36,9 @@ class _Plain:
     def feed(self, data: bytes) -> Iterator[bytes]:
         yield data
 
+    def end(self) -> None:
+        """It may end anywhere: HTTP itself tells whether all has come."""
+
 
 class _Inflate:
     """Decompresses gzip or deflate, at most `_PIECE` bytes at a time."""
@@ -60,6 +63,10 @@ class _Inflate:
             if self._stream.eof:
                 data = self._stream.unused_data
                 self._stream = None
+
+    def end(self) -> None:
+        if self._stream is not None or self._head:
+            raise Unreadable(f"a body that breaks off inside of its {self._encoding}")
 
     def _begin(self, data: bytes) -> bytes:
         """Begin a stream if enough of it is there; return what is to be decompressed."""
@@ -105,6 +112,7 @@ async def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
                 if number:
                     await asyncio.sleep(0)  # a bomb must not keep the event loop to itself
                 yield piece
+    decoder.end()
 
 
 class Whole:
@@ -131,4 +139,5 @@ def whole_of(response: httpx.Response, limit: int) -> bytes:
     for data in response.iter_raw():
         for piece in decoder.feed(data):
             body.add(piece)
+    decoder.end()
     return bytes(body.data)

@@ -200,8 +200,15 @@ class HTTPEndpoint(Connection, LLM):
         values = _values(prompts, prompts, stop)
         answer, peer = await self._answer(self._filled(self.body, params, values))
         found = find(self.texts, answer)
-        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        if not isinstance(found, list):
             raise peer.unexpected(f"no texts at {self.texts!r}", answer)
+        if len(found) != len(prompts) or not all(isinstance(one, str) for one in found):
+            texts = sum(isinstance(one, str) for one in found)
+            what = f"{texts} texts at {self.texts!r} to {len(prompts)} prompts"
+            error = peer.unexpected(what, answer)
+            # Not again with all of them: one by one, so that only what has no text is lost.
+            error.is_retryable = len(prompts) == 1
+            raise error
         reasons = find(self.finish_reasons, answer)
         if not isinstance(reasons, list) or len(reasons) != len(found):
             reasons = [None] * len(found)

@@ -47,6 +47,8 @@ _SHOWN = 500
 """Characters of a server's own words that an error shows."""
 _SHORTEST = 4
 """A shorter secret is not looked for: it would match anywhere."""
+_OF_A_PART = 8
+"""A shorter part of a header is a word like any other."""
 _MASK = "**********"
 _LONGEST_WAIT = 7 * 24 * 3600.0
 _KEY_NAME = re.compile(r"key|token|secret|sig|pass|auth|code|cred", re.IGNORECASE)
@@ -171,6 +173,8 @@ def _secrets(url: httpx.URL, headers: Mapping[str, str]) -> Iterator[str]:
     for name, value in headers.items():
         if name.lower() not in _HARMLESS_HEADERS:
             yield from _forms([value, *value.split()[1:]])  # the key of "Bearer KEY"
+            # And that of `session=KEY; theme=dark`, which a server may quote without the rest.
+            yield from (part for part in re.split(r'[;,=\s"]+', value) if len(part) >= _OF_A_PART)
     if url.password:
         yield from _forms([url.password, f"{url.username}:{url.password}"])
         yield base64.b64encode(f"{url.username}:{url.password}".encode()).decode()

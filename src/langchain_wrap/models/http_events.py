@@ -60,14 +60,18 @@ class _Lines:
         return whole
 
 
+_STRANGE = 2**16
+"""Bytes of an answer that is no stream which are kept to say what it is."""
+
+
 class SSE:
     """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lines = _Lines(limit)
-        self.strange = ""
-        """The first line that is none of an event's."""
+        self._strange: list[bytes] = []
+        self._strange_size = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -99,8 +103,14 @@ class SSE:
                 raise TooLarge(self._limit)
         if field in (b"event", b"error"):
             self._name = b"error" if field == b"error" else value
-        elif field not in (b"", b"data", b"id", b"retry") and not self.strange:
-            self.strange = _text(line)
+        elif field not in (b"", b"data", b"id", b"retry") and self._strange_size < _STRANGE:
+            self._strange.append(line)
+            self._strange_size += len(line)
+
+    @property
+    def strange(self) -> str:
+        """The lines that are none of an event's, as far as they are kept."""
+        return _text(b"\n".join(self._strange))
 
 
 class NDJSON:
@@ -122,13 +132,16 @@ class Raw:
     """Text that is the completion itself."""
 
     def __init__(self, charset: str | None) -> None:
+        found = charset or "utf-8"
         try:
-            found = codecs.lookup(charset or "utf-8").name
-        except LookupError:
+            b"a".decode(found, "replace")  # which refuses the codecs that are not of text
+            found = codecs.lookup(found).name
+            decoder = codecs.getincrementaldecoder(found)
+        except (LookupError, UnicodeError):
             found = "utf-8"
-        # A mark of byte order is no text.
-        name = "utf-8-sig" if found == "utf-8" else found
-        self._decoder = codecs.getincrementaldecoder(name)("replace")
+        if found == "utf-8":  # a mark of byte order is no text
+            decoder = codecs.getincrementaldecoder("utf-8-sig")
+        self._decoder = decoder("replace")
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the text that these bytes complete."""

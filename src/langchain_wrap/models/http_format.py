@@ -51,10 +51,14 @@ def _checked_path(path: str) -> str:
 def _checked_url(url: str) -> str:
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"it is no URL: {error}") from None
+    except httpx.InvalidURL:  # which may quote a part of a password
+        raise ValueError(
+            "it is no URL (in a user name or password, write / as %2F, # as %23, ? as %3F)"
+        ) from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("a URL must begin with http:// or https:// and name a host")
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise ValueError(f"its port is {parsed.port}; ports are from 1 to 65535")
     return url
 
 

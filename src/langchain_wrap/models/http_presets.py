@@ -9,6 +9,8 @@ from langchain_wrap.models.http_parameters import same
 
 _SAMPLING = "temperature top_p top_k min_p typical_p seed presence_penalty frequency_penalty "
 
+# Without an index in each, they come in the order of the prompts.
+_IN_ORDER = "choices[?index==`null`] && choices || sort_by(choices, &index)"
 _OPENAI = (
     "max_tokens temperature top_p seed presence_penalty frequency_penalty logit_bias suffix user "
     "best_of"
@@ -58,8 +60,9 @@ def openai(base_url: str) -> dict[str, Any]:
         "body": {"model": "{model}", "prompt": "{prompt}", "stop": "{stop}", **same(_OPENAI)},
         "body_params": _BEYOND_OPENAI.split(),
         **choice,
-        "texts": "sort_by(choices, &index)[].text",
-        "finish_reasons": "sort_by(choices, &index)[].not_null(finish_reason, '')",
+        # Not `[].text`, which leaves out what is null and so gives a text to another's prompt.
+        "texts": f"map(&text, {_IN_ORDER})",
+        "finish_reasons": f"map(&finish_reason, {_IN_ORDER})",
         "usage": "usage",
         "stream": {
             "format": "sse",

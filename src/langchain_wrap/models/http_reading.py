@@ -77,7 +77,7 @@ async def streamed(
                         yield chunk
             strange = getattr(decoder, "strange", "")
             if strange and not told:
-                raise answer.peer.unexpected(_NO_STREAM, strange)
+                raise _no_stream(form, strange, answer.peer)
             last = end(answer.peer)
             if last is not None:
                 yield last
@@ -99,6 +99,15 @@ def value_of(data: str, error: str, peer: Peer) -> Any:
     if failure:
         raise peer.reported(failure)
     return value
+
+
+def _no_stream(form: StreamFormat, body: str, peer: Peer) -> ModelError:
+    """Return the error for a body that has no events: one that the server reports, or none."""
+    try:
+        failure = find(form.error, http_events.parsed(body))
+    except ValueError:
+        failure = None
+    return peer.reported(failure) if failure else peer.unexpected(_NO_STREAM, body)
 
 
 def _event_value(form: StreamFormat, event: http_events.Event, peer: Peer) -> Any:

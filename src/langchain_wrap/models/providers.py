@@ -14,6 +14,7 @@ from langchain_core.language_models.llms import BaseLLM
 from pydantic import AliasChoices, BaseModel
 
 from langchain_wrap import models
+from langchain_wrap.spec import url_shown
 
 GROUP = "langchain_wrap.models"
 """The entry-point group in which an installed package names providers of its own.
@@ -60,7 +61,8 @@ def http_ollama(model: str, **fields: Any) -> BaseLLM:
     """`http+ollama:BASE_URL#MODEL`: an Ollama server."""
     url, name = _parted(model)
     if name is None:
-        raise ValueError(f"{model!r} names no model: add it after #, as in {url}#llama3")
+        shown = url_shown(url)
+        raise ValueError(f"{shown!r} names no model: add it after #, as in {shown}#llama3")
     return models.HTTPEndpoint.ollama(url, name, **fields)
 
 
@@ -189,7 +191,18 @@ def _parted(model: str) -> tuple[str, str | None]:
 
 def _ollama_host() -> str:
     """Return the base URL that `OLLAMA_HOST` stands for, as Ollama's own clients read it."""
-    host = os.environ.get("OLLAMA_HOST", "").strip().rstrip("/") or "127.0.0.1"
-    if "://" in host:
-        return host
-    return f"http://{host}" if urlsplit(f"//{host}").port else f"http://{host.rstrip(':')}:11434"
+    given = os.environ.get("OLLAMA_HOST", "").strip().rstrip("/")
+    whole = given if "://" in given else f"http://{given}"
+    try:
+        parts = urlsplit(whole)
+        port = parts.port
+    except ValueError:
+        raise ValueError(
+            "OLLAMA_HOST is not the host, or host:port, of a server; an IPv6 address is written in "
+            "brackets"
+        ) from None
+    user, at, host = parts.netloc.rpartition("@")
+    name = host.removesuffix(f":{port}").rstrip(":") or "127.0.0.1"
+    if port is None and "://" not in given:
+        port = 11434
+    return f"{parts.scheme}://{user}{at}{name}{'' if port is None else f':{port}'}{parts.path}"
