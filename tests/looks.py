@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from langchain_wrap.checks import check_llm
+
 LOOKS = 3
 
 
@@ -33,6 +35,12 @@ def seen(look: Callable[[], Mapping[str, Any]], owed: set[str]) -> tuple[Mapping
         if set(found) == owed:
             return found, count
     raise AssertionError(f"{sorted(owed - set(found))} not seen in {LOOKS} looks")
+
+
+def seen_alone(wrong: Callable[[], Any], id_: str) -> Any:
+    """Return how a model fails a clause, of which alone it is asked."""
+    found, _ = seen(lambda: failed(check_llm(wrong, only=[id_])), {id_})
+    return found[id_]
 
 
 def raised(script: str, make: Callable[[], Any]) -> BaseException:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from langchain_core.outputs import GenerationChunk
-from looks import failed, raised, runs, seen
+from looks import raised, runs, seen_alone
 from mutants.asynchronous import Blocking
 from mutants.right import Core, answer, pieces
 from scripted import KINDS
@@ -28,9 +28,9 @@ def one(llm, id_, **options):
 
 def shows(id_, wrong, right):
     """A clause fails on the wrong model; its script does too, and runs on the right one."""
-    found, _ = seen(lambda: failed(check_llm(wrong, only=[id_])), {id_})
-    assert isinstance(raised(found[id_].repro, wrong), AssertionError)
-    runs(found[id_].repro, right)
+    repro = seen_alone(wrong, id_).repro
+    assert isinstance(raised(repro, wrong), AssertionError)
+    runs(repro, right)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,7 @@ import time
 import pytest
 from langchain_core.language_models.fake import FakeListLLM, FakeStreamingListLLM
 from langchain_core.outputs import Generation, LLMResult
-from looks import failed, raised, runs, seen
+from looks import raised, runs, seen_alone
 from mutants.right import Core, Ours, answer, before, pieces
 from pydantic import PrivateAttr
 from scripted import KINDS
@@ -31,12 +31,6 @@ def statuses(llm, *ids, **options):
 
 def one(llm, id_, **options):
     return checked(llm, id_, **options)[id_]
-
-
-def look(wrong, id_):
-    """Return how a model fails a clause."""
-    found, _ = seen(lambda: failed(check_llm(wrong, only=[id_])), {id_})
-    return found[id_]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,7 +82,7 @@ class MixedAndVarying(AtRandom):
 
 
 def test_answers_that_vary_can_still_belong_to_another_prompt():
-    result = look(MixedAndVarying, "BATCH-08")
+    result = seen_alone(MixedAndVarying, "BATCH-08")
     assert "belongs to another prompt" in result.message
     assert isinstance(raised(result.repro, MixedAndVarying), AssertionError)
     runs(result.repro, AtRandom)
@@ -154,7 +148,7 @@ class OneAtATime(Core):
 
 
 def test_errors_under_load_are_failures_with_a_script():
-    result = look(OneAtATime, "BATCH-08")
+    result = seen_alone(OneAtATime, "BATCH-08")
     assert "already executing" in result.message
     assert "already executing" in str(raised(result.repro, OneAtATime))
 
@@ -280,6 +274,6 @@ class QuickList(SlowList):
 
 def test_a_model_of_lists_shows_by_its_own_time():
     assert one(QuickList, "BATCH-13").message.startswith("a list of 4 took")
-    result = look(SlowList, "BATCH-14")
+    result = seen_alone(SlowList, "BATCH-14")
     assert isinstance(raised(result.repro, SlowList), AssertionError)
     runs(result.repro, QuickList)
