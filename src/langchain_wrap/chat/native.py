@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import Generation, GenerationChunk
 
@@ -119,29 +119,28 @@ def _without_text(message: AIMessage) -> AIMessageChunk | None:
     """Return what a message has besides its text; None where there is nothing."""
     blocks = [] if isinstance(message.content, str) else message.content
     content: list[Any] = [b for b in blocks if isinstance(b, dict) and b.get("type") != "text"]
-    calls: list[Any] = []
-    if isinstance(message, AIMessageChunk):
-        calls = list(message.tool_call_chunks)
-    whole: dict[str, Any] = {} if isinstance(message, AIMessageChunk) else _calls_of(message)
-    if not (content or calls or whole or message.additional_kwargs):
+    calls = _calls_of(message)
+    if not (content or calls or message.additional_kwargs):
         return None
     return AIMessageChunk(
         content=content or "",
         additional_kwargs=message.additional_kwargs,
-        **(whole or {"tool_call_chunks": calls}),
+        tool_call_chunks=calls,
     )  # its id is left out: all chunks of an answer have that of the run
 
 
-def _calls_of(message: AIMessage) -> dict[str, Any]:
-    """Return the calls of a whole message as those of a chunk."""
+def _calls_of(message: AIMessage) -> list[ToolCallChunk]:
+    """Return the calls of a message as those of a chunk; the turn numbers them."""
+    if isinstance(message, AIMessageChunk):
+        return list(message.tool_call_chunks)
     if not message.tool_calls and not message.invalid_tool_calls:
-        return {}
+        return []
     chunk = AIMessageChunk(
         content="",
         tool_calls=message.tool_calls,
         invalid_tool_calls=message.invalid_tool_calls,
     )
-    return {"tool_call_chunks": chunk.tool_call_chunks}
+    return chunk.tool_call_chunks
 
 
 def _wrong(value: object, label: str) -> TypeError:

@@ -38,7 +38,9 @@ class _Calls:
 
     def of_text(self, index: int) -> int:
         """Return which call one is that stands in the text, where others may come besides."""
-        return self._in_text.setdefault(index, self._free)
+        if index not in self._in_text:
+            self._in_text[index] = self._free
+        return self._in_text[index]
 
     @property
     def _free(self) -> int:

@@ -53,10 +53,9 @@ class Worker:
             Gone: The program has ended after an earlier answer, before it said anything to this.
             CommandError: The program has ended, or answers something else.
         """
-        # Surrogates are no UTF-8, but JSON can say them.
-        text = json.dumps(request, ensure_ascii=not _is_utf8(request), allow_nan=False)
+        asked = _line(request)
         self.busy, answered = True, False
-        self.program.send(text.encode() + b"\n")
+        self.program.send(asked)
         while (line := self._lines.next()) is not None:
             answer, answered = _answer(line), True
             if answer.get("done") or answer.get("error") is not None:
@@ -195,12 +194,11 @@ def _end(workers: list[Worker]) -> None:
         worker.program.close()
 
 
-def _is_utf8(request: dict[str, Any]) -> bool:
+def _line(request: dict[str, Any]) -> bytes:
     try:
-        json.dumps(request, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return json.dumps(request, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can say, and UTF-8 cannot
+        return json.dumps(request, allow_nan=False).encode() + b"\n"
 
 
 def _answer(line: bytes) -> dict[str, Any]:
